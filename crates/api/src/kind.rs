@@ -1,0 +1,146 @@
+//! One row of the table of kinds: everything the API server must know to serve a kind.
+//!
+//! Flows in: untyped JSON objects. Flows out: decoded, defaulted, validated JSON objects, table cells, selectable fields.
+//! The API server knows kinds only through [`Kind`]; it has no `match` on a kind's name. Never does I/O.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// A kind that the API server serves. Adding a kind is adding a row to the table in `kinds.rs`.
+pub struct Kind {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// API version, `v1`.
+    pub version: &'static str,
+    /// `Deployment`.
+    pub kind: &'static str,
+    /// The resource name in paths, `deployments`.
+    pub plural: &'static str,
+    /// `deployment`.
+    pub singular: &'static str,
+    /// What kubectl also accepts, `deploy`.
+    pub short_names: &'static [&'static str],
+    /// Groups of kinds that kubectl can ask for at once, `all`.
+    pub categories: &'static [&'static str],
+    /// Whether objects live in a namespace.
+    pub namespaced: bool,
+    /// The parts of an object that have a path of their own.
+    pub subresources: &'static [Subresource],
+    /// Columns of the kind's table, those of `-o wide` (priority 1) included.
+    pub columns: &'static [Column],
+    /// Whether `metadata.generation` counts changes of the spec.
+    pub generation: bool,
+    /// Whether a DELETE without an explicit grace period leaves the object for its node agent to stop (pods only).
+    pub graceful: bool,
+    /// Which names are valid.
+    pub name_rule: NameRule,
+    /// Typed decoding: prunes unknown fields, which it reports, and refuses wrong types.
+    pub decode: fn(Value) -> Result<Decoded, DecodeError>,
+    /// Fills in what the user left out, as upstream's defaulting does. Runs on every decoded object.
+    pub default: fn(&mut Value),
+    /// What may not be set by the writer: upstream's `PrepareForCreate` (old is `None`) and `PrepareForUpdate`
+    /// of the main resource (status is kept from `old`) or, with [`Write::Status`], of the status (all else is kept).
+    pub prepare: fn(&mut Value, old: Option<&Value>, Write),
+    /// Upstream's validation of a new object, and with `old` of a change. Empty means valid.
+    pub validate: fn(&Value, old: Option<&Value>, Write) -> Vec<Cause>,
+    /// The cells of one table row, in the order of `columns`. `now` is Unix time in seconds, for ages.
+    pub cells: fn(&Value, now: i64) -> Vec<Value>,
+    /// Fields that a field selector may name besides `metadata.name` and `metadata.namespace`, with their values.
+    pub fields: fn(&Value) -> Vec<(&'static str, String)>,
+    /// The names that `fields` yields: to refuse others with "field label not supported".
+    pub field_names: &'static [&'static str],
+    /// The OpenAPI schema of the kind; the types it refers to are left in the generator.
+    pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+}
+
+/// Which part of an object is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// The object at its main path.
+    Main,
+    /// The `/status` subresource.
+    Status,
+}
+
+/// A path below an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subresource {
+    /// `/status`
+    Status,
+    /// `/scale`, an `autoscaling/v1` Scale
+    Scale,
+    /// `/binding`, and the collection `bindings`
+    Binding,
+    /// `/log`
+    Log,
+    /// `/exec`
+    Exec,
+    /// `/finalize`
+    Finalize,
+}
+
+/// A column of a kind's table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Heading as upstream spells it; kubectl prints it in upper case.
+    pub name: &'static str,
+    /// `string` or `integer`.
+    pub kind: &'static str,
+    /// 0: always shown; 1: shown with `-o wide`.
+    pub priority: u8,
+}
+
+/// What a name may look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameRule {
+    /// RFC 1123 subdomain, at most 253 characters.
+    Subdomain,
+    /// RFC 1123 label, at most 63 characters.
+    Label,
+    /// Any path segment: not `.` or `..`, no `/` and no `%`.
+    PathSegment,
+}
+
+/// An object after typed decoding.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The object with unknown fields removed.
+    pub object: Value,
+    /// Paths of the fields that were removed, `spec.template.spec.foo`.
+    pub unknown: Vec<String>,
+}
+
+/// An object that is not of its kind's type. `Display` is upstream's sentence after "cannot be handled as a X: ".
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct DecodeError {
+    /// `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`
+    pub message: String,
+    /// Path of the offending field, `spec.replicas`.
+    pub field: String,
+}
+
+/// One reason why an object is invalid; becomes `details.causes[]` of an `Invalid` Status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// `FieldValueRequired`, `FieldValueInvalid`, `FieldValueNotSupported`, `FieldValueForbidden`, `FieldValueDuplicate`, ...
+    pub reason: &'static str,
+    /// The sentence as upstream prints it, without the field path: `Invalid value: -1: must be greater than or equal to 0`.
+    pub message: String,
+    /// `spec.template.spec.containers[0].image`
+    pub field: String,
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} {}", self.group, self.version, self.kind)
+    }
+}
+
+impl Kind {
+    /// `apps/v1`, or `v1` in the core group.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
