@@ -7,7 +7,9 @@
 //! Why not kube's `Controller` and `reflector`: see the `cache` and `queue` modules.
 
 mod cache;
+mod events;
 mod queue;
 
 pub use cache::{Handler, Informer, Key, Resource};
+pub use events::{Recorder, Type};
 pub use queue::{Next, Queue};
