@@ -4,12 +4,18 @@
 //! objects, by key or by index, and a call to each handler for every change, deletions missed during a relist included.
 //! The queue gives each key to one worker at a time, coalesces, delays and backs off. Never knows a kind.
 //!
-//! Why not kube's `Controller` and `reflector`: see the `cache` and `queue` modules.
+//! Why not kube's `reflector`: it has no indexes; a deletion that happened while the watch was broken vanishes from its
+//! store without a word to anybody; every reflector decodes every event again; and a loop cannot ask whether its own last
+//! write has arrived yet. Why not its `Controller`: a key whose object is gone never reaches `reconcile`, and all
+//! reconciles are polled by one task, so a slow one holds up the rest.
 
 mod cache;
-mod events;
+mod follow;
+mod key;
+mod objects;
+mod pending;
 mod queue;
 
-pub use cache::{Handler, Informer, Key, Resource};
-pub use events::{Recorder, Type};
+pub use cache::{Handler, Informer, Resource};
+pub use key::Key;
 pub use queue::{Next, Queue};

@@ -1,0 +1,72 @@
+//! The task behind a cache: list, watch, and again when that breaks.
+//!
+//! Flows in: kube's watcher events. Flows out: calls on the cache, in order. Never gives up before it is told to stop.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::Api;
+use kube::runtime::watcher::{self, Event};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::cache::{Resource, Shared};
+
+/// Pause after the first failure in a row; doubled with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause: how late, at worst, a loop notices that the server is back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Keeps the cache complete until `stop`.
+pub(crate) async fn follow<K: Resource>(api: Api<K>, shared: Arc<Shared<K>>, stop: CancellationToken) {
+    stop.run_until_cancelled(async {
+        loop {
+            tokio::select! {
+                () = watch(api.clone(), &shared) => {}
+                // A new watcher begins with a list.
+                () = shared.relist.notified() => {}
+            }
+        }
+    })
+    .await;
+    shared.stopped();
+}
+
+/// One watcher's life: a list, then changes; it lists again by itself when the server has forgotten its place (410).
+async fn watch<K: Resource>(api: Api<K>, shared: &Shared<K>) {
+    let mut events = pin!(watcher::watcher(api, watcher::Config::default()));
+    let mut listed = Vec::new();
+    let mut pause = FIRST_PAUSE;
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => {
+                listed.clear();
+                shared.listing();
+                // Says only that a list will be tried: no reason to forget the failures before it.
+                continue;
+            }
+            Ok(Event::InitApply(object)) => listed.push(object),
+            Ok(Event::InitDone) => shared.listed(std::mem::take(&mut listed)),
+            Ok(Event::Apply(object)) => shared.applied(object),
+            Ok(Event::Delete(object)) => shared.deleted(object),
+            Err(error) => {
+                report(&error, pause);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                continue;
+            }
+        }
+        pause = FIRST_PAUSE;
+    }
+}
+
+fn report(error: &watcher::Error, pause: Duration) {
+    match error {
+        watcher::Error::WatchError(status) if status.code == 410 => {
+            debug!(%error, "the watch is too far behind: listing again");
+        }
+        _ => warn!(%error, ?pause, "cannot follow the server: trying again"),
+    }
+}
