@@ -4,10 +4,18 @@
 //! Flows in: keys and bytes. Flows out: entries, revisions and watch events in revision order. Never knows a Kubernetes
 //! kind. The trait asks for nothing that etcd could not serve as well.
 
+mod log;
+mod memory;
+mod sqlite;
+mod watch;
+
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+
+pub use log::History;
+pub use sqlite::{OpenError, Sqlite};
 
 /// A point in the store's history. Every successful write makes the next one; the first write makes 1.
 pub type Revision = u64;
@@ -28,7 +36,13 @@ pub struct Entry {
 impl Entry {
     /// An entry as read from an engine.
     pub fn new(key: Arc<str>, value: Bytes, created: Revision, modified: Revision) -> Self {
-        Self { key, value, created, modified, memo: OnceLock::new() }
+        Self {
+            key,
+            value,
+            created,
+            modified,
+            memo: OnceLock::new(),
+        }
     }
 
     /// What a reader worked out from the bytes, worked out once for all readers of this version.
@@ -87,6 +101,26 @@ impl Event {
             Self::Delete { revision, .. } => *revision,
         }
     }
+
+    /// The key that was changed.
+    pub fn key(&self) -> &Arc<str> {
+        &self.entry().key
+    }
+
+    /// The new version, or the last one of a deleted key.
+    pub fn entry(&self) -> &Arc<Entry> {
+        match self {
+            Self::Put { entry, .. } | Self::Delete { previous: entry, .. } => entry,
+        }
+    }
+
+    /// The version before the change, if the key existed.
+    pub fn previous(&self) -> Option<&Arc<Entry>> {
+        match self {
+            Self::Put { previous, .. } => previous.as_ref(),
+            Self::Delete { previous, .. } => Some(previous),
+        }
+    }
 }
 
 /// A page of keys, all as of one revision.
@@ -102,6 +136,7 @@ pub struct Page {
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
+#[expect(clippy::error_impl_error, reason = "it is `store::Error` wherever it is used")]
 pub enum Error {
     /// The write's [`Expect`] does not hold; `latest` is what is there instead.
     #[error("the key has changed")]
@@ -139,7 +174,13 @@ pub trait Store: Send + Sync + 'static {
     async fn get(&self, key: &str) -> Result<Option<Arc<Entry>>, Error>;
     /// The keys that start with `prefix` and come after `after`, at most `limit` (0: all), as of revision `at`
     /// (`None`: the latest).
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize, at: Option<Revision>) -> Result<Page, Error>;
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<Page, Error>;
     /// Creates or replaces a key. Returns the new version.
     async fn put(&self, key: &str, value: Bytes, expect: Expect) -> Result<Arc<Entry>, Error>;
     /// Deletes a key whose latest version is `expect`. Returns the deletion's revision.
