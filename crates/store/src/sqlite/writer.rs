@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
+use rusqlite::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
@@ -58,13 +59,18 @@ impl Writer {
         }
     }
 
-    /// Commits a group. If that fails, each request is tried alone: one that is too large must not fail the others.
+    /// Commits a group. If the disk refuses it, each request is tried alone: one that is too large must not fail the
+    /// others. Not so if somebody else holds the file: each try would wait for it in vain.
     fn write(&mut self, group: &mut Vec<Request>) {
         let decisions = self.decide(group);
         match self.commit(&decisions) {
             Ok(()) => answer(group.drain(..), decisions),
-            Err(reason) if group.len() == 1 => {
-                answer(group.drain(..), vec![Err(Error::Unwritable(reason))]);
+            Err(failure) if group.len() == 1 || is_held(&failure) => {
+                let refusals = group
+                    .iter()
+                    .map(|_| Err(Error::Unwritable(failure.to_string())))
+                    .collect();
+                answer(group.drain(..), refusals);
             }
             Err(_) => {
                 for request in group.drain(..) {
@@ -99,7 +105,7 @@ impl Writer {
     }
 
     /// Makes the changes durable, then visible.
-    fn commit(&mut self, decisions: &[Result<Event, Error>]) -> Result<(), String> {
+    fn commit(&mut self, decisions: &[Result<Event, Error>]) -> rusqlite::Result<()> {
         let events: Vec<Event> = decisions.iter().flatten().cloned().collect();
         if events.is_empty() {
             return Ok(());
@@ -108,7 +114,7 @@ impl Writer {
             if !std::mem::replace(&mut self.failing, true) {
                 error!(error = %failure, "the store cannot write: changes are refused until it can");
             }
-            return Err(failure.to_string());
+            return Err(failure);
         }
         if std::mem::replace(&mut self.failing, false) {
             info!("the store can write again");
@@ -127,6 +133,13 @@ impl Writer {
             Err(error) => warn!(%error, "cannot drop old revisions: trying again after the next write"),
         }
     }
+}
+
+fn is_held(failure: &rusqlite::Error) -> bool {
+    matches!(
+        failure.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
 }
 
 /// What a request leads to if `latest` is what is there.
