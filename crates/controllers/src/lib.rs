@@ -1,1 +1,88 @@
-//! Placeholder.
+//! The control loops: each makes one kind of wish come true.
+//!
+//! Flows in: shared caches of the API's objects. Flows out: writes to the API, and Events that tell the user. Loops know
+//! nothing of each other: each watches the API and writes the API. Decisions are pure functions over what the caches show, in
+//! modules of their own; every loop looks at the whole state and may lose or repeat any step. Never knows HTTP, the store or processes.
+
+mod context;
+mod deployment;
+mod endpointslice;
+mod error;
+mod garbage;
+mod namespace;
+mod node;
+mod owner;
+mod replicaset;
+mod serviceaccount;
+
+use informer::Informer;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Endpoints, Namespace, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use context::Context;
+use error::RequestError;
+
+/// The caches that the loops share. Indexes needed: pods and ReplicaSets by `owner/<uid of the controller>`, pods by
+/// `node/<node>`, EndpointSlices by `service/<namespace>/<service>`.
+#[derive(Clone)]
+pub struct Caches {
+    /// All Deployments.
+    pub deployments: Informer<Deployment>,
+    /// All ReplicaSets.
+    pub replica_sets: Informer<ReplicaSet>,
+    /// All Pods.
+    pub pods: Informer<Pod>,
+    /// All Services.
+    pub services: Informer<Service>,
+    /// All EndpointSlices.
+    pub endpoint_slices: Informer<EndpointSlice>,
+    /// All Endpoints.
+    pub endpoints: Informer<Endpoints>,
+    /// All Nodes.
+    pub nodes: Informer<Node>,
+    /// All Leases.
+    pub leases: Informer<Lease>,
+    /// All Namespaces.
+    pub namespaces: Informer<Namespace>,
+}
+
+impl Caches {
+    async fn synced(&self) {
+        tokio::join!(
+            self.deployments.synced(),
+            self.replica_sets.synced(),
+            self.pods.synced(),
+            self.services.synced(),
+            self.endpoint_slices.synced(),
+            self.endpoints.synced(),
+            self.nodes.synced(),
+            self.leases.synced(),
+            self.namespaces.synced(),
+        );
+    }
+}
+
+/// Runs all loops until `stop`; begins once the caches are complete.
+pub async fn run(client: Client, caches: Caches, stop: CancellationToken) {
+    tokio::select! {
+        () = caches.synced() => {}
+        () = stop.cancelled() => return,
+    }
+    let context = Context { client, caches, stop };
+    let loops = TaskTracker::new();
+    loops.spawn(deployment::run(context.clone()));
+    loops.spawn(replicaset::run(context.clone()));
+    loops.spawn(endpointslice::run(context.clone()));
+    loops.spawn(endpointslice::run_endpoints(context.clone()));
+    loops.spawn(garbage::run(context.clone()));
+    loops.spawn(namespace::run(context.clone()));
+    loops.spawn(node::run(context.clone()));
+    loops.spawn(serviceaccount::run(context));
+    loops.close();
+    loops.wait().await;
+}

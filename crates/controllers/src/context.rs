@@ -1,0 +1,183 @@
+//! What every loop is given: the API, the caches, and the way to write so that one's own writes are seen.
+//!
+//! Each write waits until the cache shows it. So a sync never decides on a state from before its own last decision, and
+//! no loop needs to count what it expects to see. Never decides anything itself.
+
+use std::future::Future;
+use std::time::Duration;
+
+use informer::{Informer, Key, Next, Resource};
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::{Api, Client};
+use serde::Serialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Caches, RequestError};
+
+/// After a conflict the cache is about to show what the other one wrote.
+const AFTER_CONFLICT: Duration = Duration::from_millis(2);
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    pub client: Client,
+    pub caches: Caches,
+    pub stop: CancellationToken,
+}
+
+/// A kind that the loops write: namespaced, in a cache.
+pub trait Written: Resource + kube::Resource<Scope = NamespaceResourceScope> + Serialize {}
+impl<K: Resource + kube::Resource<Scope = NamespaceResourceScope> + Serialize> Written for K {}
+
+impl Context {
+    fn api<K: Written>(&self, namespace: &str) -> Api<K> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Creates an object.
+    pub async fn create<K: Written>(
+        &self,
+        cache: &Informer<K>,
+        namespace: &str,
+        object: &K,
+    ) -> Result<K, RequestError> {
+        let result = self.api(namespace).create(&PostParams::default(), object).await;
+        let created = result.map_err(|source| RequestError::Create {
+            what: describe(object),
+            source,
+        })?;
+        self.seen(cache, &created).await;
+        Ok(created)
+    }
+
+    /// Changes an object by a JSON merge patch. Put `metadata.resourceVersion` in it where the decision depends on the version read.
+    pub async fn patch<K: Written>(
+        &self,
+        cache: &Informer<K>,
+        old: &K,
+        patch: Value,
+    ) -> Result<K, RequestError> {
+        let key = Key::of(old);
+        let api = self.api::<K>(&key.namespace);
+        let result = api
+            .patch(&key.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await;
+        let written = result.map_err(|source| RequestError::Update {
+            what: describe(old),
+            source,
+        })?;
+        self.seen(cache, &written).await;
+        Ok(written)
+    }
+
+    /// Writes a whole object; refused if it has been written since it was read.
+    pub async fn replace<K: Written>(&self, cache: &Informer<K>, object: &K) -> Result<K, RequestError> {
+        let key = Key::of(object);
+        let result = self
+            .api::<K>(&key.namespace)
+            .replace(&key.name, &PostParams::default(), object)
+            .await;
+        let written = result.map_err(|source| RequestError::Update {
+            what: describe(object),
+            source,
+        })?;
+        self.seen(cache, &written).await;
+        Ok(written)
+    }
+
+    /// Changes the status of an object by a JSON merge patch.
+    pub async fn patch_status<K: Written>(
+        &self,
+        cache: &Informer<K>,
+        old: &K,
+        status: Value,
+    ) -> Result<K, RequestError> {
+        let key = Key::of(old);
+        let patch = Patch::Merge(serde_json::json!({ "status": status }));
+        let result = self
+            .api::<K>(&key.namespace)
+            .patch_status(&key.name, &PatchParams::default(), &patch)
+            .await;
+        let written = result.map_err(|source| RequestError::Update {
+            what: format!("status of {}", describe(old)),
+            source,
+        })?;
+        self.seen(cache, &written).await;
+        Ok(written)
+    }
+
+    /// Deletes exactly this object, not a later one of its name. One that is gone already counts as deleted.
+    pub async fn delete<K: Written>(&self, cache: &Informer<K>, object: &K) -> Result<(), RequestError> {
+        let key = Key::of(object);
+        let result = self
+            .api::<K>(&key.namespace)
+            .delete(&key.name, &delete_params(object, None))
+            .await;
+        match result {
+            Ok(either) => {
+                if let Some(deleted) = either.left() {
+                    self.seen(cache, &deleted).await;
+                }
+                Ok(())
+            }
+            Err(source) => ignore_gone(RequestError::Delete {
+                what: describe(object),
+                source,
+            }),
+        }
+    }
+
+    /// Waits until the cache shows `written` or something later.
+    pub async fn seen<K: Resource>(&self, cache: &Informer<K>, written: &K) {
+        let Some(version) = &written.meta().resource_version else {
+            return;
+        };
+        tokio::select! {
+            () = cache.caught_up(&Key::of(written), version) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+}
+
+/// Parameters to delete exactly this object.
+pub fn delete_params<K: kube::Resource>(object: &K, propagation: Option<PropagationPolicy>) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: object.meta().uid.clone(),
+            resource_version: None,
+        }),
+        propagation_policy: propagation,
+        ..DeleteParams::default()
+    }
+}
+
+/// Deleting what is gone, or what has been replaced by another object of that name, is done already.
+pub fn ignore_gone(error: RequestError) -> Result<(), RequestError> {
+    if error.is_not_found() || error.is_conflict() {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+/// Runs one sync; after a conflict it is repeated as soon as the cache had time to move on, and nobody is alarmed.
+pub async fn attempt(sync: impl Future<Output = Result<Next, RequestError>>) -> Result<Next, RequestError> {
+    match sync.await {
+        Err(error) if error.is_conflict() => {
+            tracing::debug!(%error, "conflict, trying again");
+            Ok(Next::After(AFTER_CONFLICT))
+        }
+        result => result,
+    }
+}
+
+/// Kind and name, for errors.
+pub fn describe<K: kube::Resource<DynamicType = ()>>(object: &K) -> String {
+    let kind = K::kind(&());
+    match &object.meta().generate_name {
+        Some(prefix) if object.meta().name.is_none() => format!("{kind} {prefix}"),
+        _ => format!("{kind} {}", Key::of(object)),
+    }
+}

@@ -1,0 +1,2 @@
+use crate::context::Context;
+pub async fn run(_context: Context) {}
