@@ -1,0 +1,152 @@
+//! Mistakes: manifests are refused with upstream's words, and the command line says in one sentence what is wrong.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use coracle_tests::{Cluster, Options, Output, User, programs};
+
+fn deployment() -> String {
+    programs::example("nginx-deployment.yaml")
+}
+
+#[test]
+fn bad_manifests_are_refused_with_upstreams_words() {
+    let cluster = Cluster::start();
+    let kubectl = cluster.kubectl();
+    let refused = |from: &str, to: &str| {
+        let manifest = deployment().replace(from, to);
+        assert_ne!(manifest, deployment(), "the mistake is in the manifest");
+        kubectl.apply_fails(&manifest)
+    };
+    assert_eq!(
+        refused("replicas: 4", "replicas: four"),
+        "Error from server (BadRequest): error when creating \"STDIN\": Deployment in version \"v1\" cannot be handled as a \
+         Deployment: json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32\n"
+    );
+    assert_eq!(
+        refused("replicas: 4", "replica: 4"),
+        "Error from server (BadRequest): error when creating \"STDIN\": Deployment in version \"v1\" cannot be handled as a \
+         Deployment: strict decoding error: unknown field \"spec.replica\"\n"
+    );
+    assert_eq!(
+        refused(
+            "    matchLabels:\n      app: nginx",
+            "    matchLabels:\n      app: apache"
+        ),
+        "The Deployment \"nginx-deployment\" is invalid: spec.template.metadata.labels: Invalid value: \
+         {\"app\":\"nginx\"}: `selector` does not match template `labels`\n"
+    );
+    assert_eq!(
+        refused("replicas: 4", "replicas: -1"),
+        "The Deployment \"nginx-deployment\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0\n"
+    );
+    assert_eq!(
+        refused("containerPort: 80", "containerPort: 70000"),
+        "The Deployment \"nginx-deployment\" is invalid: spec.template.spec.containers[0].ports[0].containerPort: \
+         Invalid value: 70000: must be between 1 and 65535, inclusive\n"
+    );
+    let found = kubectl.json(&["deployments"]);
+    assert_eq!(
+        found["items"].as_array().map(Vec::len),
+        Some(0),
+        "something was stored all the same: {found:#}"
+    );
+    cluster.stop();
+}
+
+#[test]
+fn an_immutable_field_stays_as_it_is() {
+    let cluster = Cluster::start();
+    let kubectl = cluster.kubectl();
+    kubectl.apply(&deployment());
+    let told = kubectl.apply_fails(&deployment().replace("app: nginx", "app: apache"));
+    assert_eq!(
+        told,
+        "The Deployment \"nginx-deployment\" is invalid: spec.selector: Invalid value: \
+         {\"matchLabels\":{\"app\":\"apache\"}}: field is immutable\n"
+    );
+    let both = r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":0}}}}"#;
+    let told = kubectl.fails(&["patch", "deployment", "nginx-deployment", "-p", both]);
+    assert_eq!(
+        told,
+        "The Deployment \"nginx-deployment\" is invalid: spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: \
+         may not be 0 when `maxSurge` is 0\n"
+    );
+    cluster.stop();
+}
+
+/// One sentence on standard error, and a failure.
+#[track_caller]
+fn assert_one_sentence(output: &Output, about: &[&str]) {
+    assert!(output.code.is_some_and(|code| code != 0), "{output:?}");
+    assert_eq!(output.stderr.trim().lines().count(), 1, "{output:?}");
+    for word in about {
+        assert!(output.stderr.contains(word), "{word}: {output:?}");
+    }
+}
+
+#[test]
+fn a_second_server_on_the_same_folder_is_refused() {
+    let cluster = Cluster::start();
+    let folder = cluster.data_dir().to_string_lossy().into_owned();
+    let again = cluster.run(&["up", "--api-port", "0", "--data-dir", &folder]);
+    assert_one_sentence(&again, &[&folder, &cluster.server_pid().to_string()]);
+    cluster.kubectl().ok(&["get", "nodes"]);
+    cluster.stop();
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("a bound listener").port().to_string();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = Command::new(programs::coracle());
+    command
+        .args(["up", "--api-port", &port, "--data-dir"])
+        .arg(folder.path().join("data"));
+    command.env("HOME", folder.path());
+    assert_one_sentence(
+        &command.output().expect("coracle runs").into(),
+        &[&port, "--api-port"],
+    );
+}
+
+#[test]
+fn an_unwritable_folder_is_named() {
+    let cluster = Cluster::start_with(Options {
+        user: User::Ordinary,
+        nodes: 1,
+        ..Options::default()
+    });
+    let folder = cluster.home().join("locked");
+    std::fs::create_dir(&folder).expect("a folder in our own folder");
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o555)).expect("our own folder");
+    let path = folder.join("data").to_string_lossy().into_owned();
+    let output = cluster.run(&["up", "--api-port", "0", "--data-dir", &path]);
+    assert_one_sentence(&output, &[&path, "--data-dir"]);
+    cluster.stop();
+}
+
+#[test]
+fn a_missing_program_is_told_by_the_pod() {
+    let cluster = Cluster::start();
+    let kubectl = cluster.kubectl();
+    let pod = |command: &str, image: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: lost}}\nspec:\n  restartPolicy: Never\n  containers:\n  \
+             - {{name: c, image: '{image}', command: [{command}]}}\n"
+        )
+    };
+    kubectl.apply(&pod("no-such-program", "host"));
+    let told = kubectl.event("lost", "Failed");
+    assert!(told.contains("no-such-program"), "{told}");
+    kubectl.ok(&["delete", "pod", "lost"]);
+    kubectl.apply(&pod("sh", "no-such-image:1"));
+    let told = kubectl.event("lost", "Failed");
+    assert!(
+        told.contains("no-such-image:1") && told.contains("coracle image add"),
+        "{told}"
+    );
+    cluster.stop();
+}

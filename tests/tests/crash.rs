@@ -1,0 +1,63 @@
+//! The server is killed in the middle of a rollout: pods and traffic do not notice, and the rollout goes on afterwards.
+
+use coracle_tests::pods::{self, Watch};
+use coracle_tests::{Cluster, Traffic, http, programs};
+
+#[test]
+fn pods_and_traffic_outlive_the_server_and_the_rollout_finishes() {
+    let mut cluster = Cluster::start();
+    let kubectl = cluster.kubectl();
+    kubectl.apply(&programs::example("nginx-deployment.yaml"));
+    kubectl.rolled_out("nginx-deployment");
+    kubectl.ok(&["expose", "deployment", "nginx-deployment"]);
+    kubectl.in_service("app=nginx");
+    let traffic = Traffic::gentle(http::cluster_ip(&kubectl, "nginx-deployment"));
+    traffic.flows(50);
+
+    let mut watch = Watch::start(&kubectl, "app=nginx");
+    watch.until(|pods| pods.len() == 4, |_| {});
+    kubectl.ok(&["set", "image", "deployment/nginx-deployment", "nginx=nginx:1.8"]);
+    watch.until(
+        |pods| pods.iter().any(|pod| pod.available() && pod.image == "nginx:1.8"),
+        |_| {},
+    );
+    cluster.crash();
+    let before = cluster.pod_processes();
+    assert!(!before.is_empty(), "no pod is left");
+    traffic.flows(400);
+    assert_eq!(
+        cluster.pod_processes(),
+        before,
+        "pods changed while there was no server"
+    );
+
+    cluster.up();
+    let kubectl = cluster.kubectl();
+    kubectl.rolled_out("nginx-deployment");
+    let pods = pods::list(&kubectl, "app=nginx");
+    let current: Vec<_> = pods.iter().filter(|pod| !pod.terminating).collect();
+    assert_eq!(current.len(), 4, "{pods:#?}");
+    for pod in current {
+        assert!(pod.image == "nginx:1.8" && pod.restarts == 0, "{pod:#?}");
+    }
+    traffic.flows(50);
+    traffic.finish().assert_clean();
+    cluster.stop();
+}
+
+#[test]
+fn a_server_that_comes_back_takes_its_pods_over_as_they_are() {
+    let mut cluster = Cluster::start();
+    let kubectl = cluster.kubectl();
+    kubectl.apply(&programs::example("nginx-deployment.yaml").replace("nginx:1.7.9", "webserver:1"));
+    kubectl.rolled_out("nginx-deployment");
+    let (pods, processes) = (pods::list(&kubectl, "app=nginx"), cluster.pod_processes());
+    cluster.crash();
+    cluster.up();
+    let kubectl = cluster.kubectl();
+    kubectl.ok(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]);
+    kubectl.rolled_out("nginx-deployment");
+    assert_eq!(pods::list(&kubectl, "app=nginx"), pods);
+    assert_eq!(cluster.pod_processes(), processes);
+    cluster.stop();
+}
