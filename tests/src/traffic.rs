@@ -28,7 +28,7 @@ pub struct Verdict {
 impl Traffic {
     /// Everything at once, as fast as the answers allow.
     pub fn start(target: SocketAddr) -> Self {
-        let wrk = [Wrk::start(target, 16, true), Wrk::start(target, 4, false)];
+        let wrk = [Wrk::start(target, 32, true), Wrk::start(target, 4, false)];
         Self {
             wrk: Some(wrk),
             ..Self::gentle(target)
