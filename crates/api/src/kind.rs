@@ -40,7 +40,8 @@ pub struct Kind {
     /// Fills in what the user left out, as upstream's defaulting does. Runs on every decoded object.
     pub default: fn(&mut Value),
     /// What may not be set by the writer: upstream's `PrepareForCreate` (old is `None`) and `PrepareForUpdate`
-    /// of the main resource (status is kept from `old`) or, with [`Write::Status`], of the status (all else is kept).
+    /// of the main resource (status is kept from `old`) or, with [`Write::Status`], of the status (all else is kept,
+    /// but for labels, annotations, finalizers and managed fields, which upstream lets through).
     pub prepare: fn(&mut Value, old: Option<&Value>, Write),
     /// Upstream's validation of a new object, and with `old` of a change. Empty means valid.
     pub validate: fn(&Value, old: Option<&Value>, Write) -> Vec<Cause>,
@@ -52,6 +53,23 @@ pub struct Kind {
     pub field_names: &'static [&'static str],
     /// The OpenAPI schema of the kind; the types it refers to are left in the generator.
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+    /// Where the objects are kept, if this kind is another view of the stored objects of a kind of another group.
+    pub stored_as: Option<StoredAs>,
+}
+
+/// How one kind is a view of another's stored objects.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredAs {
+    /// Group of the kind whose objects are stored; empty for the core group.
+    pub group: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// Its resource name.
+    pub plural: &'static str,
+    /// Turns an object of this kind into one of the stored kind.
+    pub to_stored: fn(&mut Value),
+    /// Turns a stored object into one of this kind.
+    pub from_stored: fn(&mut Value),
 }
 
 /// Which part of an object is being written.
@@ -141,6 +159,10 @@ impl fmt::Debug for Kind {
 impl Kind {
     /// `apps/v1`, or `v1` in the core group.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 }

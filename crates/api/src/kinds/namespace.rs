@@ -1,0 +1,101 @@
+//! Namespace: a scope of names, which takes its content along when it is deleted.
+
+use k8s_openapi::api::core::v1::Namespace;
+use serde_json::{Value, json};
+
+use crate::kind::{NameRule, Subresource, Write};
+use crate::prepare::{copy, map};
+use crate::served::{Row, Served};
+use crate::table::{age, column, name};
+use crate::validation::{Errors, Path, names};
+
+/// The label of every namespace: its name.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+impl Served for Namespace {
+    const ROW: Row = Row {
+        singular: "namespace",
+        short_names: &["ns"],
+        columns: &[column("Name"), column("Status"), column("Age")],
+        subresources: &[Subresource::Status, Subresource::Finalize],
+        name_rule: NameRule::Label,
+        fields: &["status.phase"],
+        ..Row::CLUSTER
+    };
+
+    fn default(&mut self) {
+        if let Some(name) = self.metadata.name.clone().filter(|name| !name.is_empty()) {
+            self.metadata
+                .labels
+                .get_or_insert_default()
+                .insert(NAME_LABEL.to_owned(), name);
+        }
+        self.spec.get_or_insert_default();
+        crate::defaults::text(&mut self.status.get_or_insert_default().phase, "Active");
+    }
+
+    /// Finalizers of the spec change by `/finalize` only.
+    fn prepare(object: &mut Value, old: Option<&Value>, write: Write) {
+        match old {
+            None => {
+                let finalizers =
+                    map(object, "spec").map(|spec| spec.entry("finalizers").or_insert(Value::Null));
+                if let Some(finalizers) = finalizers.filter(|finalizers| {
+                    !finalizers
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .any(|finalizer| finalizer == "kubernetes")
+                }) {
+                    let others = finalizers.as_array().cloned().unwrap_or_default();
+                    *finalizers = others.into_iter().chain([json!("kubernetes")]).collect();
+                }
+                if let Some(status) = map(object, "status") {
+                    status.insert("phase".to_owned(), json!("Active"));
+                }
+            }
+            Some(old) if write == Write::Main => copy(object, old, "spec"),
+            Some(_) => {}
+        }
+    }
+
+    fn validate(&self, _old: Option<&Self>, write: Write, errors: &mut Errors) {
+        let finalizers = self
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.finalizers.as_deref())
+            .unwrap_or_default();
+        let path = Path::ROOT.field("spec");
+        let path = path.field("finalizers");
+        for (index, finalizer) in finalizers.iter().enumerate() {
+            errors.problems(&path.index(index), finalizer, &names::qualified_name(finalizer));
+        }
+        let phase = self
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref())
+            .unwrap_or_default();
+        let expected = if self.metadata.deletion_timestamp.is_some() {
+            "Terminating"
+        } else {
+            "Active"
+        };
+        if write == Write::Status && phase != expected {
+            let detail = if expected == "Active" {
+                "may only be 'Active' if `deletionTimestamp` is empty"
+            } else {
+                "may only be 'Terminating' if `deletionTimestamp` is not empty"
+            };
+            errors.invalid(&Path::ROOT.field("status.phase"), phase, detail);
+        }
+    }
+
+    fn cells(&self, now: i64) -> Vec<Value> {
+        let phase = self.status.as_ref().and_then(|status| status.phase.clone());
+        vec![
+            name(&self.metadata),
+            phase.unwrap_or_default().into(),
+            age(&self.metadata, now),
+        ]
+    }
+}

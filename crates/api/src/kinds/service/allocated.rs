@@ -1,0 +1,148 @@
+//! What a Service was given keeps when its writer does not mention it: addresses and node ports.
+
+use serde_json::Value;
+
+/// Copies what the server allocated from `old`, and drops what the Service's new type has no use for.
+pub(super) fn keep(object: &mut Value, old: &Value) {
+    let (Some(spec), Some(old)) = (object.get_mut("spec"), old.get("spec")) else {
+        return;
+    };
+    if has_cluster_ip(spec) && has_cluster_ip(old) {
+        keep_field(spec, old, "clusterIP");
+        if spec.get("clusterIP") == old.get("clusterIP") {
+            keep_field(spec, old, "clusterIPs");
+        }
+    }
+    if has_node_ports(spec) && has_node_ports(old) {
+        keep_node_ports(spec, old);
+    }
+    drop_useless(spec, old);
+}
+
+fn keep_field(spec: &mut Value, old: &Value, field: &str) {
+    let is_missing = match spec.get(field) {
+        None => true,
+        Some(Value::String(text)) => text.is_empty(),
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(_) => false,
+    };
+    if is_missing {
+        crate::prepare::copy(spec, old, field);
+    }
+}
+
+fn keep_node_ports(spec: &mut Value, old: &Value) {
+    let old = old
+        .get("ports")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let same =
+        |a: &Value, b: &Value| a.get("port") == b.get("port") && a.get("protocol") == b.get("protocol");
+    let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
+    for port in ports
+        .into_iter()
+        .flatten()
+        .filter(|port| port.get("nodePort").is_none())
+    {
+        let before = old
+            .iter()
+            .find(|before| same(before, port))
+            .and_then(|before| before.get("nodePort"))
+            .cloned();
+        if let (Some(fields), Some(node_port)) = (port.as_object_mut(), before) {
+            fields.insert("nodePort".to_owned(), node_port);
+        }
+    }
+}
+
+/// A field that the new type does not have goes, unless the writer just set it.
+fn drop_useless(spec: &mut Value, old: &Value) {
+    let (no_ip, no_node_ports) = (!has_cluster_ip(spec), !has_node_ports(spec));
+    let Some(fields) = spec.as_object_mut() else {
+        return;
+    };
+    if no_ip {
+        for field in [
+            "clusterIP",
+            "clusterIPs",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "internalTrafficPolicy",
+        ] {
+            if fields.get(field) == old.get(field) {
+                fields.remove(field);
+            }
+        }
+    }
+    if no_node_ports {
+        if fields.get("externalTrafficPolicy") == old.get("externalTrafficPolicy") {
+            fields.remove("externalTrafficPolicy");
+        }
+        let before = old
+            .get("ports")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        for port in fields
+            .get_mut("ports")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            let known = before
+                .iter()
+                .any(|before| before.get("nodePort") == port.get("nodePort"));
+            if let Some(port) = port.as_object_mut().filter(|_| known) {
+                port.remove("nodePort");
+            }
+        }
+    }
+    if fields.get("type").and_then(Value::as_str) != Some("LoadBalancer") {
+        fields.remove("allocateLoadBalancerNodePorts");
+    }
+}
+
+fn has_cluster_ip(spec: &Value) -> bool {
+    spec.get("type").and_then(Value::as_str) != Some("ExternalName")
+}
+
+fn has_node_ports(spec: &Value) -> bool {
+    matches!(
+        spec.get("type").and_then(Value::as_str),
+        Some("NodePort" | "LoadBalancer")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_replacement_keeps_what_was_allocated() {
+        let old = json!({"spec": {"type": "NodePort", "clusterIP": "127.96.0.2", "clusterIPs": ["127.96.0.2"],
+            "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30001}]}});
+        let mut new = json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}]}});
+        keep(&mut new, &old);
+        assert_eq!(new, old);
+    }
+
+    #[test]
+    fn a_change_of_type_drops_what_is_useless() {
+        let old = json!({"spec": {"type": "NodePort", "clusterIP": "127.96.0.2", "externalTrafficPolicy": "Cluster",
+            "ports": [{"port": 80, "nodePort": 30001}]}});
+        let mut new = old.clone();
+        new["spec"]["type"] = json!("ClusterIP");
+        keep(&mut new, &old);
+        assert_eq!(
+            new,
+            json!({"spec": {"type": "ClusterIP", "clusterIP": "127.96.0.2", "ports": [{"port": 80}]}})
+        );
+        let mut new = old.clone();
+        new["spec"]["type"] = json!("ExternalName");
+        keep(&mut new, &old);
+        assert_eq!(new["spec"].get("clusterIP"), None);
+    }
+}

@@ -1,0 +1,20 @@
+//! ServiceAccount: who a pod is.
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use serde_json::Value;
+
+use crate::served::{Row, Served};
+use crate::table::{age, column, name};
+
+impl Served for ServiceAccount {
+    const ROW: Row = Row {
+        singular: "serviceaccount",
+        short_names: &["sa"],
+        columns: &[column("Name"), column("Age")],
+        ..Row::NAMESPACED
+    };
+
+    fn cells(&self, now: i64) -> Vec<Value> {
+        vec![name(&self.metadata), age(&self.metadata, now)]
+    }
+}

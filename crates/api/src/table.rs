@@ -1,0 +1,89 @@
+//! What the cells of several kinds' tables share. A kind's own cells are in its own module.
+//!
+//! Flows in: typed objects and the time. Flows out: JSON strings and integers as `kubectl get` shows them.
+
+pub mod pod;
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use serde_json::Value;
+
+use crate::duration;
+use crate::kind::Column;
+use crate::labels::Selector;
+
+/// What an empty cell shows.
+pub const NONE: &str = "<none>";
+
+/// A column of text.
+#[must_use]
+pub const fn column(name: &'static str) -> Column {
+    Column {
+        name,
+        kind: "string",
+        priority: 0,
+    }
+}
+
+/// A column of integers.
+#[must_use]
+pub const fn number(name: &'static str) -> Column {
+    Column {
+        name,
+        kind: "integer",
+        priority: 0,
+    }
+}
+
+/// A column of text that only `-o wide` shows.
+#[must_use]
+pub const fn wide(name: &'static str) -> Column {
+    Column {
+        name,
+        kind: "string",
+        priority: 1,
+    }
+}
+
+/// NAME
+#[must_use]
+pub fn name(metadata: &ObjectMeta) -> Value {
+    metadata.name.clone().unwrap_or_default().into()
+}
+
+/// AGE
+#[must_use]
+pub fn age(metadata: &ObjectMeta, now: i64) -> Value {
+    duration::since(metadata.creation_timestamp.as_ref().map(|time| time.0), now).into()
+}
+
+/// The text, or `<none>`.
+#[must_use]
+pub fn or_none(text: Option<&str>) -> String {
+    text.filter(|text| !text.is_empty()).unwrap_or(NONE).to_owned()
+}
+
+/// CONTAINERS and IMAGES
+#[must_use]
+pub fn containers(template: Option<&PodTemplateSpec>) -> [Value; 2] {
+    let containers = template
+        .and_then(|template| template.spec.as_ref())
+        .map(|spec| spec.containers.as_slice());
+    let containers = containers.unwrap_or_default();
+    let names: Vec<_> = containers
+        .iter()
+        .map(|container| container.name.as_str())
+        .collect();
+    let images: Vec<_> = containers
+        .iter()
+        .filter_map(|container| container.image.as_deref())
+        .collect();
+    [names.join(",").into(), images.join(",").into()]
+}
+
+/// SELECTOR of a workload.
+#[must_use]
+pub fn selector(selector: &LabelSelector) -> Value {
+    let text = Selector::from_spec(selector).map(|selector| selector.to_string());
+    or_none(text.ok().as_deref()).into()
+}

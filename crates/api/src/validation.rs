@@ -1,0 +1,19 @@
+//! Upstream's validation: rules that several kinds share.
+//!
+//! Flows in: typed objects. Flows out: causes, in upstream's words. A kind's own rules are in its own module.
+
+pub mod container;
+pub mod errors;
+pub mod metadata;
+pub mod names;
+pub mod path;
+pub mod pod_spec;
+pub mod pod_update;
+pub mod probe;
+pub mod resources;
+pub mod selector;
+pub mod values;
+pub mod volume;
+
+pub use errors::Errors;
+pub use path::Path;

@@ -1,0 +1,146 @@
+//! Rules for a pod's spec, in a Pod and in a template.
+
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Toleration};
+
+use super::{Errors, Path, container, metadata, names, volume};
+
+const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
+const DNS_POLICIES: [&str; 4] = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
+const PREEMPTION_POLICIES: [&str; 2] = ["Never", "PreemptLowerPriority"];
+const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+
+/// Checks a template.
+pub fn template(template: &PodTemplateSpec, path: &Path<'_>, errors: &mut Errors) {
+    let (labels, annotations) = match &template.metadata {
+        Some(metadata) => (metadata.labels.as_ref(), metadata.annotations.as_ref()),
+        None => (None, None),
+    };
+    metadata::labels(labels, &path.field("metadata.labels"), errors);
+    metadata::annotations(annotations, &path.field("metadata.annotations"), errors);
+    match &template.spec {
+        Some(spec) => pod_spec(spec, &path.field("spec"), errors),
+        None => errors.required(&path.field("spec.containers"), ""),
+    }
+}
+
+/// Checks a spec.
+pub fn pod_spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+    volume::volumes(
+        spec.volumes.as_deref().unwrap_or_default(),
+        &path.field("volumes"),
+        errors,
+    );
+    container::containers(spec, path, errors);
+    errors.one_of(
+        &path.field("restartPolicy"),
+        spec.restart_policy.as_deref(),
+        &RESTART_POLICIES,
+    );
+    errors.one_of(
+        &path.field("dnsPolicy"),
+        spec.dns_policy.as_deref(),
+        &DNS_POLICIES,
+    );
+    metadata::labels(spec.node_selector.as_ref(), &path.field("nodeSelector"), errors);
+    if let Some(account) = spec
+        .service_account_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+    {
+        errors.problems(
+            &path.field("serviceAccountName"),
+            account,
+            &names::subdomain(account),
+        );
+    }
+    if let Some(node) = spec.node_name.as_deref().filter(|name| !name.is_empty()) {
+        errors.problems(&path.field("nodeName"), node, &names::subdomain(node));
+    }
+    if let Some(seconds) = spec
+        .active_deadline_seconds
+        .filter(|seconds| !(1..=i64::from(i32::MAX)).contains(seconds))
+    {
+        let detail = "must be between 1 and 2147483647, inclusive";
+        errors.invalid(&path.field("activeDeadlineSeconds"), &seconds, detail);
+    }
+    errors.non_negative(
+        &path.field("terminationGracePeriodSeconds"),
+        spec.termination_grace_period_seconds,
+    );
+    for (field, name) in [("hostname", &spec.hostname), ("subdomain", &spec.subdomain)] {
+        if let Some(name) = name.as_deref().filter(|name| !name.is_empty()) {
+            errors.problems(&path.field(field), name, &names::label(name));
+        }
+    }
+    tolerations(
+        spec.tolerations.as_deref().unwrap_or_default(),
+        &path.field("tolerations"),
+        errors,
+    );
+    if let Some(policy) = spec.preemption_policy.as_deref() {
+        errors.one_of(
+            &path.field("preemptionPolicy"),
+            Some(policy),
+            &PREEMPTION_POLICIES,
+        );
+    }
+    spread(spec, &path.field("topologySpreadConstraints"), errors);
+}
+
+fn tolerations(tolerations: &[Toleration], path: &Path<'_>, errors: &mut Errors) {
+    for (index, toleration) in tolerations.iter().enumerate() {
+        let path = path.index(index);
+        let key = toleration.key.as_deref().unwrap_or_default();
+        let value = toleration.value.as_deref().unwrap_or_default();
+        let effect = toleration.effect.as_deref().unwrap_or_default();
+        let operator = toleration.operator.as_deref().unwrap_or_default();
+        if !key.is_empty() {
+            errors.problems(&path.field("key"), key, &names::qualified_name(key));
+        } else if operator != "Exists" {
+            let detail =
+                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+            errors.invalid(&path.field("operator"), operator, detail);
+        }
+        if toleration.toleration_seconds.is_some() && effect != "NoExecute" {
+            errors.invalid(
+                &path.field("effect"),
+                effect,
+                "effect must be 'NoExecute' when `tolerationSeconds` is set",
+            );
+        }
+        match operator {
+            "" | "Equal" => errors.problems(&path.field("operator"), value, &names::label_value(value)),
+            "Exists" if value.is_empty() => {}
+            "Exists" => {
+                let detail = "value must be empty when `operator` is 'Exists'";
+                errors.invalid(&path.field("operator"), toleration, detail);
+            }
+            other => errors.not_supported(&path.field("operator"), other, &["Equal", "Exists"]),
+        }
+        if !effect.is_empty() && !EFFECTS.contains(&effect) {
+            errors.not_supported(&path.field("effect"), effect, &EFFECTS);
+        }
+    }
+}
+
+fn spread(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+    for (index, constraint) in spec.topology_spread_constraints.iter().flatten().enumerate() {
+        let path = path.index(index);
+        if constraint.max_skew <= 0 {
+            errors.invalid(
+                &path.field("maxSkew"),
+                &constraint.max_skew,
+                "must be greater than zero",
+            );
+        }
+        if constraint.topology_key.is_empty() {
+            errors.required(&path.field("topologyKey"), "can not be empty");
+        }
+        let actions = ["DoNotSchedule", "ScheduleAnyway"];
+        errors.one_of(
+            &path.field("whenUnsatisfiable"),
+            Some(&constraint.when_unsatisfiable),
+            &actions,
+        );
+    }
+}

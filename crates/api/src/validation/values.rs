@@ -1,0 +1,118 @@
+//! Values with a fixed form that several kinds have: addresses, ports by number or name, counts or percentages.
+
+use std::net::IpAddr;
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{Errors, Path, names};
+
+/// Transport protocols.
+pub const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
+
+const BAD_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
+/// An IP address of any family.
+#[must_use]
+pub fn ip(text: &str) -> Vec<String> {
+    if text.parse::<IpAddr>().is_ok() {
+        Vec::new()
+    } else {
+        vec![BAD_IP.to_owned()]
+    }
+}
+
+/// An IP address of one family.
+#[must_use]
+pub fn ip_of(text: &str, is_v4: bool) -> Vec<String> {
+    match text.parse::<IpAddr>() {
+        Err(_) => vec![BAD_IP.to_owned()],
+        Ok(ip) if ip.is_ipv4() != is_v4 => {
+            let family = if is_v4 { "IPv4" } else { "IPv6" };
+            vec![format!("must be a valid {family} address")]
+        }
+        Ok(ip) => endpoint_problems(ip),
+    }
+}
+
+/// The address of an endpoint, of any family.
+#[must_use]
+pub fn endpoint_ip(text: &str) -> Vec<String> {
+    text.parse::<IpAddr>()
+        .map_or_else(|_| vec![BAD_IP.to_owned()], endpoint_problems)
+}
+
+/// Upstream refuses loopback addresses as well; here every pod has one.
+fn endpoint_problems(ip: IpAddr) -> Vec<String> {
+    let mut problems = Vec::new();
+    if ip.is_unspecified() {
+        problems.push(format!("may not be unspecified ({ip})"));
+    }
+    let is_link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    if is_link_local {
+        problems.push("may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned());
+    }
+    if ip.is_multicast() {
+        problems.push("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned());
+    }
+    problems
+}
+
+/// `10.0.0.1:80`, `[::1]:80`
+#[must_use]
+pub fn address(ip: &str, port: i32) -> String {
+    if ip.contains(':') {
+        format!("[{ip}]:{port}")
+    } else {
+        format!("{ip}:{port}")
+    }
+}
+
+/// A port number, or the name of one.
+pub fn port_or_name(port: &IntOrString, path: &Path<'_>, errors: &mut Errors) {
+    match port {
+        IntOrString::Int(number) => errors.problems(path, number, &names::port_number((*number).into())),
+        IntOrString::String(name) => errors.problems(path, name, &names::port_name(name)),
+    }
+}
+
+/// A number of pods, or a percentage of them.
+pub fn count_or_percent(value: &IntOrString, path: &Path<'_>, errors: &mut Errors) {
+    match value {
+        IntOrString::Int(number) => errors.non_negative(path, Some((*number).into())),
+        IntOrString::String(text) if percent(text).is_none() => errors.invalid(
+            path,
+            text,
+            "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
+        ),
+        IntOrString::String(_) => {}
+    }
+}
+
+/// A percentage may not exceed 100.
+pub fn at_most_all(value: &IntOrString, path: &Path<'_>, errors: &mut Errors) {
+    if let IntOrString::String(text) = value
+        && percent(text).is_some_and(|percent| percent > 100)
+    {
+        errors.invalid(path, text, "must not be greater than 100%");
+    }
+}
+
+/// The number itself, of a count or a percentage.
+#[must_use]
+pub fn number(value: &IntOrString) -> Option<i32> {
+    match value {
+        IntOrString::Int(number) => Some(*number),
+        IntOrString::String(text) => percent(text),
+    }
+}
+
+fn percent(text: &str) -> Option<i32> {
+    let digits = text.strip_suffix('%')?;
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(digits.parse().unwrap_or(i32::MAX))
+}
