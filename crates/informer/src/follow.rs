@@ -10,7 +10,7 @@ use futures::StreamExt;
 use kube::Api;
 use kube::runtime::watcher::{self, Event};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::cache::{Resource, Shared};
 
@@ -21,6 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Keeps the cache complete until `stop`.
 pub(crate) async fn follow<K: Resource>(api: Api<K>, shared: Arc<Shared<K>>, stop: CancellationToken) {
+    let _end = End(&shared);
     stop.run_until_cancelled(async {
         loop {
             tokio::select! {
@@ -31,7 +32,18 @@ pub(crate) async fn follow<K: Resource>(api: Api<K>, shared: Arc<Shared<K>>, sto
         }
     })
     .await;
-    shared.stopped();
+}
+
+/// However the task ends, by a handler's panic too: nobody goes on waiting for it.
+struct End<'a, K: Resource>(&'a Shared<K>);
+
+impl<K: Resource> Drop for End<'_, K> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!("an informer's handler panicked, and its cache is frozen: this is a bug");
+        }
+        self.0.stopped();
+    }
 }
 
 /// One watcher's life: a list, then changes; it lists again by itself when the server has forgotten its place (410).

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api;
+mod model;
 
 use std::pin::pin;
 use std::sync::Arc;
