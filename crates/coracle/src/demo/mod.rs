@@ -92,12 +92,13 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     screen.close();
     let stopped = timeout_at(started + WHOLE, cluster.stop()).await;
     let removed = folder.close();
-    let Some(outcome) = ended? else {
+    let outcome = ended?;
+    stopped.context("the cluster did not stop in time")??;
+    removed.context("cannot remove the temporary folder")?;
+    let Some(outcome) = outcome else {
         eprintln!("Interrupted: the cluster is stopped, nothing is left behind.");
         return Ok(ExitCode::from(130));
     };
-    stopped.context("the cluster did not stop in time")??;
-    removed.context("cannot remove the temporary folder")?;
     print!("{}", report::text(&outcome, &screen));
     Ok(if outcome.is_clean() {
         ExitCode::SUCCESS

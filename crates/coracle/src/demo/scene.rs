@@ -18,8 +18,8 @@ pub struct Scene {
     pub total: usize,
     /// The pods.
     pub pods: Pods,
-    /// The versions that were there before this step.
-    pub old: BTreeSet<String>,
+    /// The version that was there first; empty while there is only that one.
+    pub original: BTreeSet<String>,
     /// The traffic, once there is some.
     pub flow: Option<Flow>,
 }

@@ -1,6 +1,7 @@
 //! The demo's plot: apply, load, rolling update, undo.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -34,79 +35,32 @@ const STEADY: Duration = Duration::from_secs(3);
 /// # Errors
 /// When a step does not succeed.
 pub async fn tell(args: &DemoArgs, client: &Client, screen: &mut Screen) -> anyhow::Result<Outcome> {
+    if args.from == args.to {
+        bail!("--from and --to name the same image: there would be nothing to update");
+    }
+    let deployments = Api::default_namespaced(client.clone());
+    let original = BTreeSet::new();
     let mut story = Story {
         args,
         client,
-        deployments: Api::default_namespaced(client.clone()),
+        deployments,
         screen,
         traffic: None,
+        original,
     };
-    story
-        .deployments
-        .create(&PostParams::default(), &deployment(args)?)
-        .await?;
-    story
-        .screen
-        .say("kubectl apply -f nginx-deployment.yaml: deployment.apps/nginx-deployment created");
-    let service = target::create(client).await?;
-    story
-        .screen
-        .say("kubectl apply -f nginx-service.yaml: service/nginx created");
-    let first = story.roll(&format!("Starting {}", args.from)).await?;
-    let address = target::address(client, &service).await?;
-    let server = target::answers(address).await;
-    story.screen.say(&format!(
-        "http://{address}/ answers ({server}) after {:.2} s",
-        first.as_secs_f64()
-    ));
-
-    let traffic = Traffic::start(address, args)?;
-    let clients = if traffic.has_wrk() {
-        "the strict client and wrk"
-    } else {
-        "the strict client (wrk is not installed)"
-    };
-    story
-        .screen
-        .say(&format!("Load: {clients}, {} connections each", args.connections));
-    story.traffic = Some(traffic);
-    story.steady(&format!("Under load: {}", args.from)).await?;
-
-    let image =
-        json!({"spec": {"template": {"spec": {"containers": [{"name": "nginx", "image": args.to}]}}}});
-    story
-        .deployments
-        .patch(NAME, &PatchParams::default(), &Patch::Strategic(image))
-        .await?;
-    story
-        .screen
-        .say(&format!("kubectl set image deployment/{NAME} nginx={}", args.to));
-    let update = story.roll(&format!("Rolling update to {}", args.to)).await?;
-    story.steady(&format!("Under load: {}", args.to)).await?;
-
-    let undone = undo(client, &story.deployments, NAME, None).await?;
-    story
-        .screen
-        .say(&format!("kubectl rollout undo deployment/{NAME}: {undone}"));
-    let back = story.roll(&format!("Rolling back to {}", args.from)).await?;
-    story.steady(&format!("Under load: {}", args.from)).await?;
-
+    let address = story.begin().await?;
+    story.load(address)?;
+    story.steady(&args.from).await?;
+    let update = story.update().await?;
+    story.steady(&args.to).await?;
+    let back = story.undo().await?;
+    story.steady(&args.from).await?;
     let Some(traffic) = story.traffic.take() else {
         bail!("there was no traffic")
     };
-    let rollouts = vec![
-        Rollout {
-            name: format!("Rolling update to {}", args.to),
-            took: update,
-        },
-        Rollout {
-            name: format!("Rolling back to {}", args.from),
-            took: back,
-        },
-    ];
     Ok(Outcome {
         tally: traffic.finish().await?,
-        rollouts,
+        rollouts: vec![update, back],
         versions: [args.from.clone(), args.to.clone()],
     })
 }
@@ -129,55 +83,120 @@ struct Story<'a> {
     deployments: Api<Deployment>,
     screen: &'a mut Screen,
     traffic: Option<Traffic>,
+    /// The version that was there first.
+    original: BTreeSet<String>,
 }
 
 impl Story<'_> {
-    /// Shows a rollout until it is complete and the old pods are gone; returns how long it took to be complete.
-    async fn roll(&mut self, step: &str) -> anyhow::Result<Duration> {
-        let start = Instant::now();
-        let old = Pods::fetch(self.client, SELECTOR).await?.hashes();
-        let old = if self.traffic.is_none() {
-            BTreeSet::new()
+    /// Applies the manifests and waits until the Service answers; returns its address.
+    async fn begin(&mut self) -> anyhow::Result<SocketAddr> {
+        self.deployments
+            .create(&PostParams::default(), &deployment(self.args)?)
+            .await?;
+        self.screen.say(&format!(
+            "kubectl apply -f nginx-deployment.yaml: deployment.apps/{NAME} created"
+        ));
+        let service = target::create(self.client).await?;
+        self.screen
+            .say("kubectl apply -f nginx-service.yaml: service/nginx created");
+        self.roll(format!("Starting {}", self.args.from), &BTreeSet::new())
+            .await?;
+        self.original = self.versions().await?;
+        let address = target::address(self.client, &service).await?;
+        let server = target::answers(address).await;
+        self.screen
+            .say(&format!("http://{address}/ is answered by {server}"));
+        Ok(address)
+    }
+
+    /// Puts load on the Service.
+    fn load(&mut self, address: SocketAddr) -> anyhow::Result<()> {
+        let traffic = Traffic::start(address, self.args)?;
+        let who = if traffic.has_wrk() {
+            "wrk and our strict client"
         } else {
-            old
+            "our strict client (wrk is not installed)"
         };
+        self.screen.say(&format!(
+            "Load: {who}, {} connections each",
+            self.args.connections
+        ));
+        self.traffic = Some(traffic);
+        Ok(())
+    }
+
+    /// Changes the image and shows the rolling update.
+    async fn update(&mut self) -> anyhow::Result<Rollout> {
+        let before = self.versions().await?;
+        let container = json!({"name": "nginx", "image": self.args.to});
+        let image = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+        self.deployments
+            .patch(NAME, &PatchParams::default(), &Patch::Strategic(image))
+            .await?;
+        self.screen.say(&format!(
+            "kubectl set image deployment/{NAME} nginx={}",
+            self.args.to
+        ));
+        self.roll(format!("Rolling update to {}", self.args.to), &before)
+            .await
+    }
+
+    /// Goes back to the first image and shows the rolling update.
+    async fn undo(&mut self) -> anyhow::Result<Rollout> {
+        let before = self.versions().await?;
+        let said = undo(self.client, &self.deployments, NAME, None).await?;
+        self.screen
+            .say(&format!("kubectl rollout undo deployment/{NAME}: {said}"));
+        self.roll(format!("Rolling back to {}", self.args.from), &before)
+            .await
+    }
+
+    /// The versions that there are pods of.
+    async fn versions(&self) -> anyhow::Result<BTreeSet<String>> {
+        Ok(Pods::fetch(self.client, SELECTOR).await?.hashes())
+    }
+
+    /// Shows a rollout until it is complete and the pods of the versions `before` are gone.
+    async fn roll(&mut self, name: String, before: &BTreeSet<String>) -> anyhow::Result<Rollout> {
+        let start = Instant::now();
         let mut took = None;
         loop {
-            let pods = self.look(step, start, &old).await?;
+            let pods = self.look(&name, start, before).await?;
             match progress(&self.deployments.get(NAME).await?) {
                 Progress::Failed(reason) => bail!(reason),
                 Progress::Complete(_) if took.is_none() => took = Some(start.elapsed()),
                 _ => {}
             }
             if let Some(took) = took
-                && !pods.has_any_of(&old)
+                && !pods.has_any_of(before)
             {
-                return Ok(took);
+                return Ok(Rollout { name, took });
             }
             sleep(TICK).await;
         }
     }
 
-    /// Shows the traffic for a while.
-    async fn steady(&mut self, step: &str) -> anyhow::Result<()> {
+    /// Shows the traffic to one version for a while.
+    async fn steady(&mut self, image: &str) -> anyhow::Result<()> {
         let start = Instant::now();
         while start.elapsed() < STEADY {
-            self.look(step, start, &BTreeSet::new()).await?;
+            self.look(&format!("Under load: {image}"), start, &BTreeSet::new())
+                .await?;
             sleep(TICK).await;
         }
         Ok(())
     }
 
-    /// Looks at the cluster and shows what is there.
-    async fn look(&mut self, step: &str, start: Instant, old: &BTreeSet<String>) -> anyhow::Result<Pods> {
+    /// Looks at the cluster and shows what is there; pods of the versions `before` do not count.
+    async fn look(&mut self, step: &str, start: Instant, before: &BTreeSet<String>) -> anyhow::Result<Pods> {
         let pods = Pods::fetch(self.client, SELECTOR).await?;
         self.screen.show(&Scene {
             step: step.to_owned(),
             elapsed: start.elapsed(),
-            done: pods.new_ready(old),
+            done: pods.new_ready(before),
             total: self.args.replicas.into(),
             pods: pods.clone(),
-            old: old.clone(),
+            original: self.original.clone(),
             flow: self.traffic.as_ref().map(Traffic::flow),
         });
         Ok(pods)

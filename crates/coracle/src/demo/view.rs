@@ -35,7 +35,8 @@ fn progress(scene: &Scene, width: usize) -> Line {
 
 fn table(scene: &Scene, width: usize) -> Vec<Line> {
     let text = columns_that_fit(&scene.pods, width.saturating_sub(2));
-    let style = |pod: &Pod| match (pod.terminating, pod.ready, scene.old.contains(&pod.hash)) {
+    let is_original = |pod: &Pod| scene.original.is_empty() || scene.original.contains(&pod.hash);
+    let style = |pod: &Pod| match (pod.terminating, pod.ready, is_original(pod)) {
         (true, _, _) => Style::Dim,
         (_, true, true) => Style::Old,
         (_, true, false) => Style::New,
@@ -96,7 +97,7 @@ mod tests {
                 ("web-1-a", "1/1", "Running", "1"),
                 ("web-2-b", "0/1", "ContainerCreating", "2"),
             ]),
-            old: BTreeSet::from(["1".to_owned()]),
+            original: BTreeSet::from(["1".to_owned()]),
             flow: Some(Flow {
                 per_second: [("nginx:1.7.9".into(), 1500), ("nginx:1.8".into(), 500)],
                 requests: 12345,

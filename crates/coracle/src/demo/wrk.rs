@@ -109,6 +109,8 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const REPORT: &str = "Running 2m test @ http://127.0.0.1:8080/
@@ -156,5 +158,11 @@ Transfer/sec:     46.00MB
         assert!(Counts::parse("").is_err());
         assert!(Counts::parse("unable to connect to 127.0.0.1:8080 Connection refused").is_err());
         assert!(Counts::parse(&format!("{REPORT}  Socket errors: teleport 1\n")).is_err());
+    }
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "([a-zA-Z0-9 :,/-]{0,40}\n){0,6}") {
+            let _ = Counts::parse(&text);
+        }
     }
 }

@@ -38,7 +38,8 @@ pub struct DeleteArgs {
     #[arg(long)]
     ignore_not_found: bool,
     /// Wait until the objects are gone
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+        default_missing_value = "true", action = clap::ArgAction::Set)]
     wait: bool,
 }
 

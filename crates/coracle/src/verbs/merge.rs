@@ -167,6 +167,8 @@ fn retain_keys(nested: &mut Object, wanted: &Object, schema: Option<Schema<'_>>)
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::schema::tests::{deployment, document};
     use super::*;
 
@@ -272,5 +274,66 @@ mod tests {
             strategic(&json!({}), &modified, &live)["spec"]["replicas"],
             json!("4")
         );
+    }
+    /// RFC 7386, as the server does it.
+    fn apply(patch: &Value, target: &mut Value) {
+        let Value::Object(patch) = patch else {
+            *target = patch.clone();
+            return;
+        };
+        if !target.is_object() {
+            *target = json!({});
+        }
+        let Some(target) = target.as_object_mut() else {
+            return;
+        };
+        for (key, value) in patch {
+            if value.is_null() {
+                target.remove(key);
+            } else {
+                apply(value, target.entry(key.clone()).or_insert(Value::Null));
+            }
+        }
+    }
+
+    /// Objects that often have keys in common.
+    fn object() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![any::<bool>().prop_map(Value::from), (0..3).prop_map(Value::from)];
+        let tree = leaf.prop_recursive(3, 24, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::btree_map("[a-d]", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        });
+        prop::collection::btree_map("[a-d]", tree, 0..4)
+            .prop_map(|map| Value::Object(map.into_iter().collect()))
+    }
+
+    fn holds(object: &Value, part: &Value) -> bool {
+        match (object, part) {
+            (Value::Object(object), Value::Object(part)) => part
+                .iter()
+                .all(|(key, part)| object.get(key).is_some_and(|object| holds(object, part))),
+            _ => object == part,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_patched_object_is_as_the_manifest_says_and_needs_no_second_patch(
+            original in object(), modified in object(), mut live in object()
+        ) {
+            let before = live.clone();
+            apply(&patch(&original, &modified, &live, None), &mut live);
+            prop_assert!(holds(&live, &modified), "{live} lacks some of {modified}");
+            prop_assert_eq!(patch(&original, &modified, &live, None), json!({}));
+            // Keys that no manifest has ever named belong to others.
+            for (key, value) in before.as_object().into_iter().flatten() {
+                if original.get(key).is_none() && modified.get(key).is_none() {
+                    prop_assert_eq!(live.get(key), Some(value));
+                }
+            }
+        }
     }
 }

@@ -35,7 +35,8 @@ pub enum Rollout {
         #[command(flatten)]
         target: Target,
         /// Go on until the rollout is complete
-        #[arg(short, long, default_value_t = true, action = clap::ArgAction::Set)]
+        #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+        default_missing_value = "true", action = clap::ArgAction::Set)]
         watch: bool,
         /// Give up after this time, as in `30s`
         #[arg(long)]
