@@ -8,11 +8,18 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coracle_store::{Expect, Sqlite, Store};
+use coracle_store::{Expect, History, Sqlite, Store};
 use futures::future::join_all;
 
 const FILE: &str = "STORE_TEST_FILE";
 const WRITERS: usize = 8;
+/// Short, so that kills hit compaction too.
+const HISTORY: History = History {
+    least: 100,
+    most: 200,
+    bytes: 1 << 20,
+    batch: 20,
+};
 
 /// Not a test of its own: the process that is killed. Prints `ack KEY REVISION` after each acknowledgement.
 #[test]
@@ -20,7 +27,7 @@ fn writes_until_killed() {
     let Some(file) = std::env::var_os(FILE) else {
         return;
     };
-    let store = Arc::new(Sqlite::open(file.as_ref()).unwrap());
+    let store = Arc::new(Sqlite::open_with(file.as_ref(), HISTORY).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .build()
@@ -48,7 +55,7 @@ fn acknowledged_writes_survive_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("test.db");
     let mut acknowledged = BTreeMap::new();
-    for lines in [1, 300, 3000] {
+    for lines in [1, 300, 500, 700, 3000] {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "writes_until_killed", "--nocapture"])
             .env(FILE, &file)
@@ -71,7 +78,7 @@ fn acknowledged_writes_survive_a_kill() {
         child.wait().unwrap();
         assert!(count >= lines, "the writer ended by itself");
 
-        let store = Sqlite::open(&file).unwrap();
+        let store = Sqlite::open_with(&file, HISTORY).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for (key, revision) in &acknowledged {
             let found = runtime.block_on(store.get(key)).unwrap();

@@ -5,7 +5,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use coracle_store::{OpenError, Sqlite};
+use bytes::Bytes;
+use coracle_store::{Error, Expect, OpenError, Sqlite, Store};
 
 fn refused(file: &Path) -> OpenError {
     let Err(error) = Sqlite::open(file) else {
@@ -86,4 +87,34 @@ fn a_folder_that_cannot_be_made_is_refused() {
         refused(&folder.path().join("file/test.db")),
         OpenError::Unreachable { .. }
     ));
+}
+
+#[tokio::test]
+async fn others_may_read_the_file_and_one_that_writes_only_holds_up_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("test.db");
+    let store = Sqlite::open(&file).unwrap();
+    store
+        .put("/a", Bytes::from_static(b"1"), Expect::Absent)
+        .await
+        .unwrap();
+    let other = rusqlite::Connection::open(&file).unwrap();
+    let keys: i64 = other
+        .query_row("SELECT count(*) FROM log", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(keys, 1);
+
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = store.put("/b", Bytes::new(), Expect::Absent).await;
+    assert!(matches!(refused, Err(Error::Unwritable(_))), "{refused:?}");
+    assert!(store.get("/b").await.unwrap().is_none());
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(
+        store
+            .put("/b", Bytes::new(), Expect::Absent)
+            .await
+            .unwrap()
+            .modified,
+        2
+    );
 }
