@@ -47,7 +47,7 @@ fn lines(outcome: &Outcome, width: usize) -> Vec<Line> {
     let strict = &outcome.tally.strict;
     let mut lines = vec![
         Line::default(),
-        Line::new(Style::Bold, "Answers over time, by version"),
+        Line::new(Style::Bold, "Requests over time, by the version that answered"),
     ];
     lines.extend(timeline(outcome, width));
     lines.push(Line::default());

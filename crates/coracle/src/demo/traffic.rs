@@ -82,9 +82,11 @@ impl Traffic {
     }
 }
 
-/// Answers of `version` in the last whole second; the slice that is still being filled does not count.
+/// Answers of `version` in the second before the slice that is still being filled.
 fn per_second(report: &Report, version: &str) -> u64 {
-    let slices = usize::try_from(Duration::from_secs(1).as_millis() / BUCKET.as_millis()).unwrap_or(1);
-    let whole = report.timeline.iter().rev().skip(1).take(slices);
-    whole.filter_map(|bucket| bucket.versions.get(version)).sum()
+    let in_slices =
+        |time: Duration| usize::try_from(time.as_millis() / BUCKET.as_millis()).unwrap_or_default();
+    let (now, second) = (in_slices(report.elapsed), in_slices(Duration::from_secs(1)));
+    let last = report.timeline.iter().take(now).skip(now.saturating_sub(second));
+    last.filter_map(|bucket| bucket.versions.get(version)).sum()
 }
