@@ -1,0 +1,159 @@
+//! One backend and the connections it has.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// How a connection to a backend ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The client's connection lives on at another backend.
+    Moved,
+    /// Closed by either side at a moment of its choice.
+    Finished,
+    /// Broken by the backend in the middle of a message.
+    Cut,
+    /// It never came to be.
+    Refused,
+}
+
+/// An address that connections go to, for one owner. The same address under another owner is another backend: what was
+/// left of the old one never reaches the new one.
+pub struct Backend {
+    addr: SocketAddr,
+    owner: Arc<str>,
+    /// Connections, those being opened included, of all threads.
+    open: AtomicU32,
+    /// Whether no route of the newest table offers it.
+    draining: AtomicBool,
+    /// Milliseconds on the datapath's clock until which others are preferred, after a refused connection.
+    suspect_until: AtomicU64,
+    moved: AtomicU32,
+    finished: AtomicU32,
+    cut: AtomicU32,
+    /// Says that something has changed.
+    notify: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// What can be seen of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendStatus {
+    /// Where connections go.
+    pub addr: SocketAddr,
+    /// Whose address it is.
+    pub owner: Arc<str>,
+    /// Whether it gets new connections.
+    pub state: BackendState,
+    /// Connections now, those being opened included.
+    pub open: u32,
+    /// Connections that went on elsewhere since it began to drain.
+    pub moved: u32,
+    /// Connections that ended by themselves since it began to drain.
+    pub finished: u32,
+    /// Connections that the backend broke in mid-message since it began to drain.
+    pub cut: u32,
+}
+
+/// A backend's part in the routing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendState {
+    /// It gets new connections.
+    Ready,
+    /// It gets no new connections and has some left, or a thread has not heard of it yet.
+    Draining,
+    /// It has no connection and cannot get one.
+    Drained,
+}
+
+impl Backend {
+    pub(super) fn new(addr: SocketAddr, owner: Arc<str>, notify: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self {
+            addr,
+            owner,
+            open: AtomicU32::new(0),
+            draining: AtomicBool::new(false),
+            suspect_until: AtomicU64::new(0),
+            moved: AtomicU32::new(0),
+            finished: AtomicU32::new(0),
+            cut: AtomicU32::new(0),
+            notify,
+        }
+    }
+
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(super) fn open(&self) -> u32 {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// Marks it as draining or not; must precede the table that makes it so. Counts of ends start anew.
+    pub(super) fn set_draining(&self, draining: bool) {
+        if self.draining.swap(draining, Ordering::SeqCst) != draining && draining {
+            for count in [&self.moved, &self.finished, &self.cut] {
+                count.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A connection was refused: prefer others for a while.
+    pub(super) fn suspect(&self, until: u64) {
+        self.suspect_until.store(until, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_suspect(&self, now: u64) -> bool {
+        self.suspect_until.load(Ordering::Relaxed) > now
+    }
+
+    pub(super) fn status(&self, state: BackendState) -> BackendStatus {
+        BackendStatus {
+            addr: self.addr,
+            owner: self.owner.clone(),
+            state,
+            open: self.open(),
+            moved: self.moved.load(Ordering::Relaxed),
+            finished: self.finished.load(Ordering::Relaxed),
+            cut: self.cut.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// One connection's place in its backend's count; given back when dropped.
+pub struct Lease {
+    backend: Arc<Backend>,
+}
+
+impl Lease {
+    /// Counts a connection that is about to be opened.
+    pub(super) fn new(backend: Arc<Backend>) -> Self {
+        backend.open.fetch_add(1, Ordering::SeqCst);
+        Self { backend }
+    }
+
+    pub(super) fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+
+    /// Records how the connection ended. The count is given back by dropping.
+    pub(super) fn ended(&self, end: End) {
+        let count = match end {
+            End::Moved => &self.backend.moved,
+            End::Finished => &self.backend.finished,
+            End::Cut => &self.backend.cut,
+            End::Refused => return,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.backend.open.fetch_sub(1, Ordering::SeqCst) == 1
+            && self.backend.draining.load(Ordering::SeqCst)
+        {
+            (self.backend.notify)();
+        }
+    }
+}

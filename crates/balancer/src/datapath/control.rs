@@ -1,0 +1,366 @@
+//! The control side of the datapath.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+
+use super::backend::{Backend, BackendState, BackendStatus};
+use super::limits;
+use super::listener::{BindError, Listener, ListenerStatus};
+use super::table::{Endpoint, Route, RouteSpec, Table};
+use super::wires::Times;
+use super::worker::Worker;
+
+/// What can be chosen about a datapath.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Threads; 0: one a core.
+    pub threads: usize,
+    /// How long a client waits for a backend before it is refused.
+    pub hold: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            hold: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The system would not give what a thread of the datapath needs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No epoll instance or eventfd.
+    #[error("cannot watch sockets")]
+    Epoll(#[source] Errno),
+    /// No thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What the control side asks of a thread.
+pub enum Command {
+    /// Take over this table and acknowledge it.
+    Install(Arc<Table>),
+    /// Make this accepted socket, of this listener, yours.
+    Adopt(OwnedFd, u32),
+    /// End, and every connection with you.
+    Stop,
+}
+
+/// What the threads and the control side share.
+pub struct Shared {
+    pub times: Times,
+    /// Connections of each thread.
+    pub load: Vec<AtomicU32>,
+    start: Instant,
+    /// The newest table that each thread has installed.
+    acknowledged: Vec<AtomicU64>,
+    queues: Vec<(Sender<Command>, Arc<OwnedFd>)>,
+    most: u32,
+    full: AtomicBool,
+    notify: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Shared {
+    /// Milliseconds on the datapath's clock.
+    pub fn now(&self) -> u64 {
+        // Never 0, which means "no time" in many places.
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    /// A thread has installed a table.
+    pub fn acknowledge(&self, thread: usize, version: u64) {
+        self.acknowledged[thread].store(version, Ordering::SeqCst);
+        (self.notify)();
+    }
+
+    /// Asks something of a thread.
+    pub fn send(&self, thread: usize, command: Command) {
+        let (queue, wake) = &self.queues[thread];
+        // A thread that has ended needs nothing any more; an eventfd that is full has woken it already.
+        let _ = queue.send(command);
+        let _ = rustix::io::write(&**wake, &1u64.to_ne_bytes());
+    }
+
+    /// The thread with the fewest connections.
+    pub fn least_loaded(&self) -> usize {
+        (0..self.load.len())
+            .min_by_key(|thread| self.load[*thread].load(Ordering::Relaxed))
+            .unwrap_or(0)
+    }
+
+    /// Whether there are as many connections as descriptors allow.
+    pub fn is_full(&self) -> bool {
+        let full = self.connections() >= self.most;
+        if !full {
+            self.full.store(false, Ordering::Relaxed);
+        }
+        full
+    }
+
+    /// Says so, once each time.
+    pub fn warn_full(&self) {
+        if !self.full.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                connections = self.connections(),
+                "at the limit of open files: new connections wait"
+            );
+        }
+    }
+
+    fn connections(&self) -> u32 {
+        self.load.iter().map(|load| load.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// A running datapath. Stops, with all its connections, when dropped.
+pub struct Datapath {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    listeners: BTreeMap<SocketAddr, Arc<Listener>>,
+    /// What was asked for in vain, and why.
+    failed: BTreeMap<SocketAddr, (Arc<str>, BindError)>,
+    routes: HashMap<SocketAddr, Arc<Route>>,
+    backends: HashMap<Endpoint, Known>,
+    version: u64,
+    next_listener: u32,
+}
+
+/// A backend that is in the table, or was and has not been forgotten.
+struct Known {
+    backend: Arc<Backend>,
+    /// The first table without it, if the newest one is without it.
+    absent_since: Option<u64>,
+}
+
+impl Datapath {
+    /// Starts the threads. `notify` is called, from any thread and often, when a table has been acknowledged or a
+    /// draining backend has lost its last connection: a reason to look at [`Self::backends`] again.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(settings: &Settings, notify: impl Fn() + Send + Sync + 'static) -> Result<Self, StartError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = if settings.threads == 0 {
+            cores
+        } else {
+            settings.threads
+        };
+        let (mut queues, mut receivers) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (sender, receiver) = channel();
+            let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+            let wake = Arc::new(eventfd(0, flags).map_err(StartError::Epoll)?);
+            queues.push((sender, wake.clone()));
+            receivers.push((receiver, wake));
+        }
+        let shared = Arc::new(Shared {
+            times: Times::with_hold(settings.hold),
+            load: (0..count).map(|_| AtomicU32::new(0)).collect(),
+            start: Instant::now(),
+            acknowledged: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            queues,
+            most: limits::raise(),
+            full: AtomicBool::new(false),
+            notify: Arc::new(notify),
+        });
+        let mut threads = Vec::new();
+        for (number, (commands, wake)) in receivers.into_iter().enumerate() {
+            let worker = Worker::new(number, commands, wake, shared.clone()).map_err(StartError::Epoll)?;
+            let thread = std::thread::Builder::new().name(format!("datapath-{number}"));
+            threads.push(thread.spawn(move || worker.run()).map_err(StartError::Thread)?);
+        }
+        Ok(Self {
+            shared,
+            threads,
+            listeners: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            routes: HashMap::new(),
+            backends: HashMap::new(),
+            version: 0,
+            next_listener: 0,
+        })
+    }
+
+    /// Makes these the routes, all others gone. Addresses that could not be listened on are tried again.
+    pub fn apply(&mut self, specs: &[RouteSpec]) {
+        let mut offered: HashMap<Endpoint, Known> = HashMap::new();
+        let mut wanted = BTreeMap::new();
+        self.failed.clear();
+        for spec in specs {
+            let backends = spec.endpoints.iter().map(|endpoint| {
+                let known = offered
+                    .entry(endpoint.clone())
+                    .or_insert_with(|| self.offer(endpoint));
+                known.backend.clone()
+            });
+            let route = Route {
+                name: spec.name.clone(),
+                protocol: spec.protocol,
+                backends: backends.collect(),
+            };
+            let route = Arc::new(route);
+            for addr in &spec.listen {
+                self.want(&mut wanted, *addr, &route);
+            }
+        }
+        self.version += 1;
+        for known in self.backends.values_mut() {
+            // Marked before any thread can see the table that makes it so.
+            known.backend.set_draining(true);
+            known.absent_since.get_or_insert(self.version);
+        }
+        self.backends.extend(offered);
+        self.publish(wanted);
+    }
+
+    /// The backend of an endpoint, in service again if it was not.
+    fn offer(&mut self, endpoint: &Endpoint) -> Known {
+        let known = self.backends.remove(endpoint).map(|known| known.backend);
+        let backend = known.unwrap_or_else(|| {
+            Arc::new(Backend::new(
+                endpoint.addr,
+                endpoint.owner.clone(),
+                self.shared.notify.clone(),
+            ))
+        });
+        backend.set_draining(false);
+        Known {
+            backend,
+            absent_since: None,
+        }
+    }
+
+    /// Adds a listener to those wanted, unless another route has it.
+    fn want(&mut self, wanted: &mut BTreeMap<SocketAddr, Arc<Route>>, addr: SocketAddr, route: &Arc<Route>) {
+        if let Some(first) = wanted.get(&addr) {
+            self.failed
+                .insert(addr, (route.name.clone(), BindError::Taken(first.name.clone())));
+            return;
+        }
+        // The same route keeps its identity, so that threads see at a glance what has changed.
+        let same = self.routes.get(&addr).filter(|before| before.same(route));
+        wanted.insert(addr, same.unwrap_or(route).clone());
+    }
+
+    /// Opens and closes listeners and hands the table to the threads.
+    fn publish(&mut self, wanted: BTreeMap<SocketAddr, Arc<Route>>) {
+        self.listeners.retain(|addr, _| wanted.contains_key(addr));
+        let mut entries = Vec::with_capacity(wanted.len());
+        for (addr, route) in &wanted {
+            let listener = match self.listeners.get(addr) {
+                Some(listener) => listener.clone(),
+                None => match self.open(*addr) {
+                    Ok(listener) => listener,
+                    Err(error) => {
+                        self.failed.insert(*addr, (route.name.clone(), error));
+                        continue;
+                    }
+                },
+            };
+            entries.push((listener, route.clone()));
+        }
+        self.routes = wanted.into_iter().collect();
+        let table = Arc::new(Table {
+            version: self.version,
+            entries,
+        });
+        for thread in 0..self.threads.len() {
+            self.shared.send(thread, Command::Install(table.clone()));
+        }
+    }
+
+    fn open(&mut self, addr: SocketAddr) -> Result<Arc<Listener>, BindError> {
+        self.next_listener += 1;
+        let listener = Arc::new(Listener::open(self.next_listener, addr)?);
+        self.listeners.insert(addr, listener.clone());
+        Ok(listener)
+    }
+
+    /// All addresses that should be listened on.
+    pub fn listeners(&self) -> Vec<ListenerStatus> {
+        let open = self.listeners.keys().map(|addr| {
+            let route = self
+                .routes
+                .get(addr)
+                .map_or_else(|| "".into(), |route| route.name.clone());
+            ListenerStatus {
+                addr: *addr,
+                route,
+                error: None,
+            }
+        });
+        let failed = self.failed.iter().map(|(addr, (route, error))| ListenerStatus {
+            addr: *addr,
+            route: route.clone(),
+            error: Some(error.clone()),
+        });
+        open.chain(failed).collect()
+    }
+
+    /// All backends, drained ones until they are forgotten. What is said to be drained is so for good, or until a later
+    /// [`Self::apply`] offers it again.
+    pub fn backends(&self) -> Vec<BackendStatus> {
+        let acknowledged = self.acknowledged();
+        self.backends
+            .values()
+            .map(|known| known.backend.status(known.state(acknowledged)))
+            .collect()
+    }
+
+    /// Forgets drained backends.
+    pub fn forget_drained(&mut self) {
+        let acknowledged = self.acknowledged();
+        self.backends
+            .retain(|_, known| known.state(acknowledged) != BackendState::Drained);
+    }
+
+    /// Client connections now, those without a backend included.
+    pub fn connections(&self) -> u32 {
+        self.shared.connections()
+    }
+
+    /// The newest table that all threads have.
+    fn acknowledged(&self) -> u64 {
+        let versions = self
+            .shared
+            .acknowledged
+            .iter()
+            .map(|version| version.load(Ordering::SeqCst));
+        versions.min().unwrap_or(0)
+    }
+}
+
+impl Known {
+    fn state(&self, acknowledged: u64) -> BackendState {
+        match self.absent_since {
+            None => BackendState::Ready,
+            // The order matters: once acknowledged, the count can only fall.
+            Some(since) if acknowledged >= since && self.backend.open() == 0 => BackendState::Drained,
+            Some(_) => BackendState::Draining,
+        }
+    }
+}
+
+impl Drop for Datapath {
+    fn drop(&mut self) {
+        for thread in 0..self.threads.len() {
+            self.shared.send(thread, Command::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has nothing left to stop.
+            let _ = thread.join();
+        }
+    }
+}

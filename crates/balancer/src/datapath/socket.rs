@@ -1,0 +1,209 @@
+//! A non-blocking socket, edge-triggered: it remembers what epoll said until the socket says otherwise.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, connect, ipproto, recv, send,
+    shutdown, socket_with, sockopt,
+};
+
+/// One end of a connection.
+pub struct Socket {
+    fd: OwnedFd,
+    /// It may have bytes or an end of stream.
+    readable: bool,
+    /// It may take bytes.
+    writable: bool,
+    /// The peer has closed or reset: a short read does not mean that there is nothing more.
+    hung_up: bool,
+    /// epoll has reported that it takes bytes: if it was connecting, it is connected.
+    established: bool,
+    /// epoll has reported an error on it.
+    failed: bool,
+    /// The end of the peer's stream has been read.
+    eof: bool,
+    /// The end of ours has been sent.
+    shut: bool,
+}
+
+/// What reading gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The peer will send no more; said once.
+    End,
+    /// The connection is broken.
+    Broken,
+}
+
+/// What every socket is registered for.
+pub const INTEREST: EventFlags = EventFlags::IN
+    .union(EventFlags::OUT)
+    .union(EventFlags::RDHUP)
+    .union(EventFlags::ET);
+
+impl Socket {
+    /// A socket that a listener accepted.
+    pub fn accepted(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            readable: false,
+            writable: true,
+            hung_up: false,
+            established: false,
+            failed: false,
+            eof: false,
+            shut: false,
+        }
+    }
+
+    /// Begins to connect.
+    ///
+    /// # Errors
+    /// The address refuses at once, or there are no descriptors or ports left.
+    pub fn connect(addr: SocketAddr) -> Result<Self, Errno> {
+        let family = if addr.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let fd = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+        sockopt::set_tcp_nodelay(&fd, true)?;
+        match connect(&fd, &addr) {
+            Ok(()) | Err(Errno::INPROGRESS) => Ok(Self::accepted(fd)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes note of what epoll reported.
+    pub fn reported(&mut self, flags: EventFlags) {
+        let over = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+        self.readable |= over || flags.intersects(EventFlags::IN | EventFlags::RDHUP);
+        self.writable |= over || flags.contains(EventFlags::OUT);
+        self.hung_up |= over || flags.contains(EventFlags::RDHUP);
+        self.failed |= flags.contains(EventFlags::ERR);
+        self.established |= flags.contains(EventFlags::OUT) && !self.failed;
+    }
+
+    /// Reads into the buffer.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Received {
+        if !self.readable || self.eof {
+            return Received::Nothing;
+        }
+        loop {
+            match recv(&self.fd, &mut *buffer, RecvFlags::empty()) {
+                Ok((0, _)) => {
+                    self.eof = true;
+                    return Received::End;
+                }
+                Ok((count, _)) => {
+                    // A read that does not fill the buffer has emptied the socket; what comes later is a new edge.
+                    self.readable = count == buffer.len() || self.hung_up;
+                    return Received::Bytes(count);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.readable = false;
+                    return Received::Nothing;
+                }
+                Err(_) => {
+                    self.eof = true;
+                    self.failed = true;
+                    return Received::Broken;
+                }
+            }
+        }
+    }
+
+    /// Sends what the socket takes, and returns how many bytes that was.
+    ///
+    /// # Errors
+    /// The peer takes no more, or the connection never came to be.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        if !self.writable {
+            return Ok(0);
+        }
+        loop {
+            match send(&self.fd, bytes, SendFlags::NOSIGNAL) {
+                Ok(count) => {
+                    self.writable = count == bytes.len();
+                    return Ok(count);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.writable = false;
+                    return Ok(0);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Ends our stream.
+    pub fn shut(&mut self) {
+        if !self.shut {
+            self.shut = true;
+            // An error means that the connection is gone, which reading will tell.
+            let _ = shutdown(&self.fd, Shutdown::Write);
+        }
+    }
+
+    /// Makes closing reset the connection instead of ending it in good order.
+    pub fn reset_on_close(&self) {
+        let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
+    }
+
+    /// Whether bytes, an end or an error wait to be read, asking the system if epoll has reported none.
+    pub fn has_news(&self) -> bool {
+        let mut byte = [0; 1];
+        self.readable
+            || !matches!(
+                recv(&self.fd, &mut byte, RecvFlags::PEEK),
+                Err(Errno::AGAIN | Errno::INTR)
+            )
+    }
+
+    /// Whether epoll has reported bytes, an end or an error that have not been read.
+    pub fn is_readable(&self) -> bool {
+        self.readable && !self.eof
+    }
+
+    /// Whether it may take bytes.
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Whether epoll has reported that a connection under way has been established.
+    pub fn is_established(&self) -> bool {
+        self.established
+    }
+
+    /// Whether epoll has reported an error.
+    pub fn is_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Whether the peer will send no more.
+    pub fn is_ended(&self) -> bool {
+        self.eof
+    }
+
+    /// Whether we will send no more.
+    pub fn is_shut(&self) -> bool {
+        self.shut
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,106 @@
+//! An opaque connection: bytes both ways, each end's half-close passed on, until both are closed.
+
+use super::backend::End;
+use super::connection::{Ending, Step};
+use super::socket::Received;
+use super::wires::{Broken, Core, Wires};
+
+/// An opaque connection. It is never moved once a byte has passed.
+pub struct Tunnel {
+    /// The backend takes no more bytes: what the client still sends is dropped, what the backend said is delivered.
+    deaf: bool,
+}
+
+impl Tunnel {
+    /// Makes the connection opaque, beginning with these bytes of the client.
+    pub fn begin(wires: &mut Wires, core: &mut Core, first: &[u8]) -> Step {
+        let mut tunnel = Self { deaf: false };
+        tunnel.send(wires, core, first);
+        Step::Opaque(tunnel)
+    }
+
+    fn send(&mut self, wires: &mut Wires, core: &mut Core, bytes: &[u8]) {
+        if !self.deaf && matches!(wires.forward(core, bytes), Err(Broken)) {
+            self.deaf = true;
+        }
+    }
+
+    pub fn step(&mut self, wires: &mut Wires, core: &mut Core, scratch: &mut [u8]) -> Step {
+        if !wires.supply(core) {
+            return if wires.given_up(core) {
+                Step::Abort
+            } else {
+                Step::Blocked
+            };
+        }
+        let answered = match self.pull_backend(wires, core, scratch) {
+            Ok(progress) => progress,
+            Err(step) => return step,
+        };
+        let asked = match self.pull_client(wires, core, scratch) {
+            Ok(progress) => progress,
+            Err(step) => return step,
+        };
+        let Some(leg) = &mut wires.leg else {
+            return Step::Progress;
+        };
+        if leg.socket.is_shut() && wires.client.is_shut() {
+            return Step::Close;
+        }
+        if answered || asked {
+            Step::Progress
+        } else {
+            Step::Blocked
+        }
+    }
+
+    /// One turn of the way back. True if something was done.
+    fn pull_backend(&mut self, wires: &mut Wires, core: &mut Core, scratch: &mut [u8]) -> Result<bool, Step> {
+        let flushed = wires.flush_client().map_err(|_| Step::Abort)?;
+        if !wires.to_client.is_empty() {
+            return Ok(flushed);
+        }
+        match wires.receive(core, scratch) {
+            Received::Bytes(count) => {
+                wires.deliver(&scratch[..count]).map_err(|_| Step::Abort)?;
+                return Ok(true);
+            }
+            Received::Broken => {
+                wires.drop_leg(End::Cut);
+                return Err(Ending::by_reset());
+            }
+            Received::Nothing | Received::End => {}
+        }
+        let ended = wires.leg.as_ref().is_some_and(|leg| leg.socket.is_ended());
+        if ended && !wires.client.is_shut() {
+            wires.client.shut();
+            return Ok(true);
+        }
+        Ok(flushed)
+    }
+
+    /// One turn of the way there. True if something was done.
+    fn pull_client(&mut self, wires: &mut Wires, core: &mut Core, scratch: &mut [u8]) -> Result<bool, Step> {
+        let flushed = match wires.flush_backend(core) {
+            Ok(flushed) => flushed,
+            Err(Broken) => {
+                self.deaf = true;
+                wires.to_backend.clear();
+                true
+            }
+        };
+        if !wires.to_backend.is_empty() {
+            return Ok(flushed);
+        }
+        match wires.client.receive(scratch) {
+            Received::Bytes(count) => {
+                self.send(wires, core, &scratch[..count]);
+                return Ok(true);
+            }
+            Received::Broken => return Err(Step::Abort),
+            Received::Nothing | Received::End => {}
+        }
+        let ended = wires.client.is_ended() && wires.to_backend.is_empty();
+        Ok((ended && wires.shut_backend()) || flushed)
+    }
+}

@@ -1,0 +1,394 @@
+//! A connection's two ends: the client, and at any time at most one backend.
+//!
+//! Flows in: bytes for either end. Flows out: the same bytes to its socket, the rest held back until the socket takes
+//! them. Finds a backend, retries elsewhere as long as nothing has been sent, and waits when there is none.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::epoll;
+use rustix::io::Errno;
+
+use super::backend::{Backend, End, Lease};
+use super::held::Held;
+use super::socket::{INTEREST, Received, Socket};
+use super::table::Route;
+use super::timers::Timers;
+use super::worker::{Side, token};
+
+/// What one thread's connections use in turns.
+pub struct Core {
+    pub epoll: OwnedFd,
+    pub timers: Timers,
+    /// Routes by listener.
+    pub routes: HashMap<u32, Arc<Route>>,
+    /// Milliseconds on the datapath's clock, as of this round of events.
+    pub now: u64,
+    /// Where the next choice among equal backends starts.
+    pub turn: usize,
+    /// Tells registrations with epoll apart.
+    pub generation: u32,
+    pub times: Times,
+}
+
+/// How long things may take, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Waiting for a backend, before the client is refused.
+    pub hold: u64,
+    /// Connecting to one backend, before another is tried.
+    pub connect: u64,
+    /// Between attempts while all backends refuse.
+    pub retry: u64,
+    /// A backend connection idle for longer gets no request.
+    pub fresh: u64,
+    /// A backend connection idle for longer is asked for news before it gets a request.
+    pub peek: u64,
+    /// Reading on after the last response, so that a reset does not destroy it.
+    pub linger: u64,
+    /// A backend that refused a connection is avoided.
+    pub suspect: u64,
+}
+
+impl Core {
+    /// The state of a thread that has no connection yet.
+    pub fn new(epoll: OwnedFd, times: Times) -> Self {
+        Self {
+            epoll,
+            timers: Timers::default(),
+            routes: HashMap::new(),
+            now: 1,
+            turn: 0,
+            generation: 0,
+            times,
+        }
+    }
+}
+
+impl Times {
+    /// The usual times, and this one for waiting for a backend.
+    pub fn with_hold(hold: Duration) -> Self {
+        let hold = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX / 2);
+        Self {
+            hold,
+            connect: 2000,
+            retry: 50,
+            fresh: 500,
+            peek: 5,
+            linger: 2000,
+            suspect: 1000,
+        }
+    }
+}
+
+/// A connection to a backend. The socket closes before the count falls.
+pub struct Leg {
+    pub socket: Socket,
+    pub lease: Lease,
+    pub generation: u32,
+    /// It is known to be established.
+    connected: bool,
+    /// Bytes have passed in either direction since the last message boundary.
+    used: bool,
+    /// Since when it is idle, on the datapath's clock.
+    idle_since: u64,
+}
+
+/// The two ends.
+pub struct Wires {
+    pub client: Socket,
+    pub leg: Option<Leg>,
+    /// Client's bytes that the backend's socket has not taken.
+    pub to_backend: Held,
+    /// Backend's bytes that the client's socket has not taken.
+    pub to_client: Held,
+    /// The route no longer offers the backend: leave it at the next boundary.
+    pub leave: bool,
+    pub listener: u32,
+    pub generation: u32,
+    key: u32,
+    /// When to give up waiting for a backend; 0 when not waiting.
+    give_up: u64,
+    /// Until when backends that lately refused are not asked again.
+    not_before: u64,
+    /// The timer that is set.
+    deadline: u64,
+}
+
+/// The backend's connection broke while bytes of a message were under way.
+pub struct Broken;
+
+impl Wires {
+    pub fn new(client: Socket, listener: u32, key: u32, generation: u32) -> Self {
+        Self {
+            client,
+            leg: None,
+            to_backend: Held::default(),
+            to_client: Held::default(),
+            leave: false,
+            listener,
+            generation,
+            key,
+            give_up: 0,
+            not_before: 0,
+            deadline: 0,
+        }
+    }
+
+    /// Sees to it that there is a backend connection, be it one that is still being opened. False: there is none yet;
+    /// the connection is woken when it is worth another try.
+    pub fn supply(&mut self, core: &mut Core) -> bool {
+        self.check_leg(core);
+        if self.leg.is_some() {
+            return true;
+        }
+        if self.give_up == 0 {
+            self.give_up = core.now + core.times.hold;
+        }
+        if self.connect(core) {
+            return true;
+        }
+        self.not_before = self.not_before.max(core.now + core.times.retry);
+        self.wake_at(core, self.not_before.min(self.give_up));
+        false
+    }
+
+    /// Whether waiting for a backend has lasted too long.
+    pub fn given_up(&self, core: &Core) -> bool {
+        self.leg.is_none() && self.give_up != 0 && core.now >= self.give_up
+    }
+
+    /// Whether it waits for a backend.
+    pub fn is_waiting(&self) -> bool {
+        self.leg.is_none() && self.give_up != 0
+    }
+
+    /// Opens a connection to the best backend; one that refuses at once is passed over.
+    fn connect(&mut self, core: &mut Core) -> bool {
+        let Some(route) = core.routes.get(&self.listener).cloned() else {
+            return false;
+        };
+        for _ in 0..route.backends.len() {
+            core.turn = core.turn.wrapping_add(1);
+            let Some(backend) = route.choose(core.turn, core.now) else {
+                return false;
+            };
+            if backend.is_suspect(core.now) && core.now < self.not_before {
+                return false;
+            }
+            // Counted before it is opened: see the module `datapath`.
+            let lease = Lease::new(backend.clone());
+            match self.open(core, lease) {
+                Ok(()) => return true,
+                // Out of descriptors or ports: not the backend's fault.
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
+                    return false;
+                }
+                Err(_) => backend.suspect(core.now + core.times.suspect),
+            }
+        }
+        false
+    }
+
+    fn open(&mut self, core: &mut Core, lease: Lease) -> Result<(), Errno> {
+        let socket = Socket::connect(lease.backend().addr())?;
+        core.generation = core.generation.wrapping_add(1);
+        let generation = core.generation;
+        let data = token(self.key, Side::Backend, generation);
+        epoll::add(&core.epoll, socket.as_fd(), data, INTEREST)?;
+        self.leave = false;
+        self.wake_at(core, core.now + core.times.connect);
+        self.leg = Some(Leg {
+            socket,
+            lease,
+            generation,
+            connected: false,
+            used: false,
+            idle_since: core.now,
+        });
+        Ok(())
+    }
+
+    /// Notices that a connection under way has been established, has failed, or takes too long.
+    pub fn check_leg(&mut self, core: &mut Core) {
+        let Some(leg) = &mut self.leg else { return };
+        if leg.connected {
+            return;
+        }
+        if leg.socket.is_failed() || (self.deadline != 0 && core.now >= self.deadline) {
+            self.refused(core);
+        } else if leg.socket.is_established() {
+            self.connected(core);
+        }
+    }
+
+    fn connected(&mut self, core: &mut Core) {
+        if let Some(leg) = &mut self.leg {
+            leg.connected = true;
+        }
+        self.give_up = 0;
+        self.wake_at(core, 0);
+    }
+
+    /// The backend would not have the connection, or broke it before anything was said.
+    fn refused(&mut self, core: &mut Core) {
+        let connected = self.leg.as_ref().is_some_and(|leg| leg.connected);
+        if let (false, Some(backend)) = (connected, self.backend()) {
+            backend.suspect(core.now + core.times.suspect);
+            self.not_before = core.now + core.times.retry;
+        }
+        self.drop_leg(if connected { End::Finished } else { End::Refused });
+        // Whoever found this out need not think of what comes next: the connection is run again.
+        self.wake_at(core, core.now);
+    }
+
+    /// Ends the backend connection, if there is one.
+    pub fn drop_leg(&mut self, end: End) {
+        if let Some(leg) = self.leg.take() {
+            leg.lease.ended(end);
+        }
+        self.leave = false;
+    }
+
+    /// Whether the backend connection, idle between messages, may get another request.
+    pub fn is_fresh(&self, core: &Core) -> bool {
+        self.leg.as_ref().is_some_and(|leg| {
+            let idle = core.now.saturating_sub(leg.idle_since);
+            !self.leave
+                && idle <= core.times.fresh
+                && !(leg.connected && (leg.socket.is_readable() || leg.socket.is_shut()))
+                && (idle <= core.times.peek || !leg.connected || !leg.socket.has_news())
+        })
+    }
+
+    /// A message boundary: nothing is under way on the backend connection.
+    pub fn at_boundary(&mut self, core: &Core) {
+        if let Some(leg) = &mut self.leg {
+            leg.used = false;
+            leg.idle_since = core.now;
+        }
+    }
+
+    /// Whether nothing has passed on the backend connection since the last boundary, so that another can take its place.
+    pub fn is_unused(&self) -> bool {
+        self.leg.as_ref().is_none_or(|leg| !leg.used)
+    }
+
+    /// Sends bytes to the backend, or holds them back. A connection that breaks before it took any is replaced.
+    pub fn forward(&mut self, core: &mut Core, bytes: &[u8]) -> Result<(), Broken> {
+        let mut sent = 0;
+        if self.to_backend.is_empty() {
+            sent = self.send(core, bytes)?;
+        }
+        self.to_backend.push(&bytes[sent..]);
+        Ok(())
+    }
+
+    /// Sends what is held back for the backend. True if something went out.
+    pub fn flush_backend(&mut self, core: &mut Core) -> Result<bool, Broken> {
+        if self.to_backend.is_empty() || !self.leg.as_ref().is_some_and(|leg| leg.socket.is_writable()) {
+            return Ok(false);
+        }
+        let held = std::mem::take(&mut self.to_backend);
+        let sent = self.send(core, held.pending());
+        self.to_backend = held;
+        let sent = sent?;
+        self.to_backend.consume(sent);
+        Ok(sent > 0)
+    }
+
+    fn send(&mut self, core: &mut Core, bytes: &[u8]) -> Result<usize, Broken> {
+        let Some(leg) = &mut self.leg else { return Ok(0) };
+        match leg.socket.send(bytes) {
+            Ok(0) => Ok(0),
+            Ok(sent) => {
+                leg.used = true;
+                if !leg.connected {
+                    self.connected(core);
+                }
+                Ok(sent)
+            }
+            Err(_) if leg.used => Err(Broken),
+            // It took nothing, so nothing was executed: another can have it.
+            Err(_) => {
+                self.refused(core);
+                Ok(0)
+            }
+        }
+    }
+
+    /// Passes on the end of the client's stream, once. True if it was done now.
+    pub fn shut_backend(&mut self) -> bool {
+        let leg = self
+            .leg
+            .as_mut()
+            .filter(|leg| leg.connected && !leg.socket.is_shut());
+        let shut = leg.map(|leg| {
+            // It counts as something said: another backend would not do any more.
+            leg.used = true;
+            leg.socket.shut();
+        });
+        shut.is_some()
+    }
+
+    /// Sends bytes to the client, or holds them back.
+    pub fn deliver(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+        let sent = if self.to_client.is_empty() {
+            self.client.send(bytes)?
+        } else {
+            0
+        };
+        self.to_client.push(&bytes[sent..]);
+        Ok(())
+    }
+
+    /// Sends what is held back for the client. True if something went out.
+    pub fn flush_client(&mut self) -> Result<bool, Errno> {
+        if self.to_client.is_empty() {
+            return Ok(false);
+        }
+        let sent = self.client.send(self.to_client.pending())?;
+        self.to_client.consume(sent);
+        Ok(sent > 0)
+    }
+
+    /// Reads from the backend.
+    pub fn receive(&mut self, core: &mut Core, scratch: &mut [u8]) -> Received {
+        let Some(leg) = &mut self.leg else {
+            return Received::Nothing;
+        };
+        if !leg.connected {
+            return Received::Nothing;
+        }
+        let received = leg.socket.receive(scratch);
+        if let Received::Bytes(_) = received {
+            leg.used = true;
+            leg.idle_since = core.now;
+        }
+        received
+    }
+
+    /// Its route has changed, or is gone. True if it has something to do about it.
+    pub fn rerouted(&mut self, route: Option<&Route>) -> bool {
+        match self.backend() {
+            Some(backend) => {
+                self.leave = !route.is_some_and(|route| route.offers(backend));
+                self.leave
+            }
+            None => self.give_up != 0,
+        }
+    }
+
+    /// Asks to be run again at a time on the datapath's clock; 0: only when something happens.
+    pub fn wake_at(&mut self, core: &mut Core, at: u64) {
+        core.timers.set(self.key, self.deadline, at);
+        self.deadline = at;
+    }
+
+    /// The backend, if there is a connection to one.
+    pub fn backend(&self) -> Option<&Arc<Backend>> {
+        self.leg.as_ref().map(|leg| leg.lease.backend())
+    }
+}
