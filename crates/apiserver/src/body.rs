@@ -1,0 +1,78 @@
+//! Requests and responses as both doors see them.
+//!
+//! Flows in: bytes and streams. Flows out: `http` messages with one body type. Never looks inside a body.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, StatusCode, header};
+use http_body::{Body as _, Frame};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+
+use crate::status::Failure;
+
+/// Any error, boxed, as tower passes them on.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of requests and responses at every door. `kube::client::Body` cannot be made from a stream outside of kube,
+/// so the type is http-body-util's; kube's client takes it as a response body as it is.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A request.
+pub(crate) type Request = http::Request<Body>;
+/// A response.
+pub(crate) type Response = http::Response<Body>;
+
+/// The most bytes that a request body may have.
+pub(crate) const MAX_REQUEST: usize = 3 * 1024 * 1024;
+
+/// A body of known bytes.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+/// A body that goes on for as long as the stream does.
+pub(crate) fn stream(bytes: impl futures::Stream<Item = Bytes> + Send + 'static) -> Body {
+    use futures::StreamExt;
+    StreamBody::new(bytes.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync()
+}
+
+/// A JSON response.
+pub(crate) fn json(code: StatusCode, bytes: impl Into<Bytes>) -> Response {
+    typed(code, "application/json", bytes)
+}
+
+/// A response with a media type.
+pub(crate) fn typed(code: StatusCode, media: &'static str, bytes: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(full(bytes));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
+    response
+}
+
+/// The whole body of a request, refused when it is too large.
+pub(crate) async fn collect(mut body: Body) -> Result<Bytes, Failure> {
+    if body.size_hint().lower() > MAX_REQUEST as u64 {
+        return Err(Failure::TooLarge(MAX_REQUEST));
+    }
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| Failure::BadRequest(format!("error reading the request body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > MAX_REQUEST {
+            return Err(Failure::TooLarge(MAX_REQUEST));
+        }
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}

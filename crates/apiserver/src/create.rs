@@ -1,0 +1,134 @@
+//! POST: making an object.
+//!
+//! Flows in: a body. Flows out: 201 and the stored object. Retries only names that it generated itself.
+
+use api::kind::{Cause, Write};
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::body::{self, Body, Response};
+use crate::call::Call;
+use crate::decode::{self, Parsed};
+use crate::metadata;
+use crate::object::{self, Object, meta_str};
+use crate::query::WriteOptions;
+use crate::resource::Resource;
+use crate::server::Core;
+use crate::status::{Failure, Subject};
+use crate::write::{self, Written};
+use crate::{admission, bootstrap};
+
+/// How many names are tried for an object with a `generateName`.
+const NAMES_TRIED: usize = 8;
+
+/// Serves a POST on a collection.
+pub(crate) async fn create(call: &Call, body: Body) -> Result<Response, Failure> {
+    if call.resource.kind.namespaced && call.path.namespace.is_none() {
+        return Err(Failure::MethodNotAllowed);
+    }
+    let options = WriteOptions::parse(&call.query)?;
+    let bytes = body::collect(body).await?;
+    let parsed = decode::body(&call.headers, &bytes)?;
+    let written = call
+        .core
+        .create(&call.resource, call.namespace(), parsed, options)
+        .await?;
+    if call.resource.is("", "namespaces") && !options.dry_run {
+        let namespace = written.object.to_value(&call.resource);
+        bootstrap::furnish(&call.core, meta_str(&namespace, "name")).await?;
+    }
+    call.respond_written(StatusCode::CREATED, &written)
+}
+
+impl Core {
+    /// Makes a new object of what a client sent.
+    pub async fn create(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        parsed: Parsed,
+        options: WriteOptions,
+    ) -> Result<Written, Failure> {
+        let (mut object, warnings) = write::decode(resource, parsed, options.fields)?;
+        write::check_namespace(namespace, &object)?;
+        if !matches!(meta_str(&object, "resourceVersion"), "" | "0") {
+            let why = "resourceVersion should not be set on objects to be created";
+            return Err(Failure::BadRequest(why.to_owned()));
+        }
+        metadata::prepare_new(&mut object, namespace);
+        if let Some(namespace) = namespace {
+            self.check_open(resource, namespace, &object).await?;
+        }
+        let generated = meta_str(&object, "name").is_empty() && !meta_str(&object, "generateName").is_empty();
+        for _ in 0..if generated { NAMES_TRIED } else { 1 } {
+            if generated {
+                metadata::generate_name(&mut object);
+            }
+            if let Some(object) = self
+                .create_once(resource, namespace, object.clone(), options)
+                .await?
+            {
+                return Ok(Written { object, warnings });
+            }
+        }
+        Err(Failure::AlreadyExists(Subject::new(
+            resource,
+            meta_str(&object, "name"),
+        )))
+    }
+
+    /// Completes, validates, admits and stores. `None`: the name is taken.
+    async fn create_once(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        mut object: Value,
+        options: WriteOptions,
+    ) -> Result<Option<Object>, Failure> {
+        let name = meta_str(&object, "name").to_owned();
+        (resource.kind.default)(&mut object);
+        (resource.kind.prepare)(&mut object, None, Write::Main);
+        let causes = (resource.kind.validate)(&object, None, Write::Main);
+        if !causes.is_empty() {
+            return Err(Failure::invalid(resource, &name, causes));
+        }
+        let key = resource.key(namespace, &name);
+        if self.store.get(&key).await?.is_some() {
+            return Ok(None);
+        }
+        let permit = admission::admit(self, resource, &mut object, None, options.dry_run)?;
+        if options.dry_run {
+            return Ok(Some(Object {
+                bytes: object::encode(resource, &object),
+                revision: 0,
+            }));
+        }
+        let Some(entry) = self.insert(resource, &key, &object).await? else {
+            return Ok(None);
+        };
+        permit.keep();
+        Ok(Some(Object::from(&*entry)))
+    }
+
+    /// New objects need a namespace that exists and is not on its way out.
+    async fn check_open(&self, resource: &Resource, namespace: &str, object: &Value) -> Result<(), Failure> {
+        let namespaces = self.registry.get("", "namespaces")?;
+        let entry = self
+            .read(&namespaces, &namespaces.key(None, namespace), namespace)
+            .await?;
+        if !object::is_terminating(&Object::from(&*entry).to_value(&namespaces)) {
+            return Ok(());
+        }
+        Err(Failure::Forbidden {
+            subject: Subject::new(resource, meta_str(object, "name")),
+            why: format!(
+                "unable to create new content in namespace {namespace} because it is being terminated"
+            ),
+            causes: vec![Cause {
+                reason: "NamespaceTerminating",
+                message: format!("namespace {namespace} is being terminated"),
+                field: "metadata.namespace".to_owned(),
+            }],
+        })
+    }
+}

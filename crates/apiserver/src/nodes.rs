@@ -1,0 +1,126 @@
+//! Logs and exec: the parts of a pod that its node's agent answers.
+//!
+//! Flows in: `pods/NAME/log` and `pods/NAME/exec`. Flows out: whatever the agent says. The client's own request is handed
+//! on, its upgrade included, so that the agent speaks with the client: nothing is proxied here.
+
+use http::Uri;
+use http::uri::PathAndQuery;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::Value;
+use tower::Service;
+
+use crate::body::{Body, BoxError, Request, Response};
+use crate::call::Call;
+use crate::object::{Object, meta_str};
+use crate::status::Failure;
+
+/// An agent's answers to the kubelet's paths: `/containerLogs/{ns}/{pod}/{container}` and
+/// `/exec/{ns}/{pod}/{container}`, with the client's query.
+pub type NodeService = tower::util::BoxCloneSyncService<http::Request<Body>, http::Response<Body>, BoxError>;
+
+/// Where the agents are.
+pub trait NodeDirectory: Send + Sync + 'static {
+    /// The agent of a node, if it is there.
+    fn node(&self, name: &str) -> Option<NodeService>;
+}
+
+/// What must not stand in a path segment as it is.
+const SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'/')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?');
+
+/// Serves `/log` and `/exec`: `path` is the kubelet's word for it.
+pub(crate) async fn forward(call: &Call, mut request: Request, path: &str) -> Result<Response, Failure> {
+    let (namespace, name) = (call.namespace().unwrap_or_default(), call.name()?);
+    let entry = call.core.read(&call.resource, &call.key()?, name).await?;
+    let pod = Object::from(&*entry).to_value(&call.resource);
+    let container = container(&pod, call.query.get("container"))?;
+    let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+    if node.is_empty() {
+        return Err(Failure::BadRequest(format!(
+            "pod {name} does not have a host assigned"
+        )));
+    }
+    let agent = call.core.nodes.node(node);
+    let mut agent =
+        agent.ok_or_else(|| Failure::Unavailable(format!("the agent of node {node:?} is not there")))?;
+    let container = utf8_percent_encode(&container, SEGMENT);
+    let mut target = format!("/{path}/{namespace}/{name}/{container}");
+    if let Some(query) = request.uri().query() {
+        target = format!("{target}?{query}");
+    }
+    let target = target
+        .parse::<PathAndQuery>()
+        .map_err(|error| Failure::BadRequest(error.to_string()))?;
+    *request.uri_mut() = Uri::from(target);
+    let silent = |error| Failure::Unavailable(format!("the agent of node {node:?} did not answer: {error}"));
+    std::future::poll_fn(|context| agent.poll_ready(context))
+        .await
+        .map_err(silent)?;
+    agent.call(request).await.map_err(silent)
+}
+
+/// The container asked for; without a name, the annotated default or the only one.
+fn container(pod: &Value, asked: Option<&str>) -> Result<String, Failure> {
+    let name = meta_str(pod, "name");
+    let names = |field: &str| -> Vec<String> {
+        let containers = pod["spec"][field].as_array().into_iter().flatten();
+        containers
+            .filter_map(|container| container["name"].as_str())
+            .map(str::to_owned)
+            .collect()
+    };
+    let (main, init) = (names("containers"), names("initContainers"));
+    let asked =
+        asked.or_else(|| pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str());
+    match (asked, main.as_slice()) {
+        (Some(asked), _) => {
+            let known = main
+                .iter()
+                .chain(&init)
+                .chain(&names("ephemeralContainers"))
+                .any(|known| known == asked);
+            let unknown = || Failure::BadRequest(format!("container {asked} is not valid for pod {name}"));
+            known.then(|| asked.to_owned()).ok_or_else(unknown)
+        }
+        (None, [only]) => Ok(only.clone()),
+        (None, several) => {
+            let choice = format!("choose one of: [{}]", several.join(" "));
+            let init = match init.as_slice() {
+                [] => String::new(),
+                init => format!(" or one of the init containers: [{}]", init.join(" ")),
+            };
+            Err(Failure::BadRequest(format!(
+                "a container name must be specified for pod {name}, {choice}{init}"
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn containers_are_chosen_as_upstream_does() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}, {"name": "b"}]}});
+        let error = container(&pod, None).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "a container name must be specified for pod p, choose one of: [a b]"
+        );
+        assert_eq!(container(&pod, Some("b")), Ok("b".to_owned()));
+        let error = container(&pod, Some("c")).unwrap_err().to_string();
+        assert_eq!(error, "container c is not valid for pod p");
+        let one = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}]}});
+        assert_eq!(container(&one, None), Ok("a".to_owned()));
+    }
+}

@@ -1,0 +1,172 @@
+//! OpenAPI v3: what kubectl reads before `apply`, `explain` and server-side dry runs.
+//!
+//! Flows in: the kinds' schemas. Flows out: an index and one document per group and version, built when first asked for.
+//! Paths are listed with what kubectl looks up on them: the kind, the action and the query parameters of writes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use api::kind::Subresource;
+use bytes::Bytes;
+use http::StatusCode;
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+
+use crate::body::{self, Response};
+use crate::discovery::digest;
+use crate::resource::{Registry, Resource};
+use crate::status::Failure;
+
+/// The documents, once they have been asked for.
+#[derive(Debug, Default)]
+pub(crate) struct OpenApi {
+    index: OnceLock<Bytes>,
+    documents: Mutex<BTreeMap<String, Bytes>>,
+}
+
+/// The kinds of each document, by its name: `api/v1`, `apis/apps/v1`.
+fn documents(registry: &Registry) -> BTreeMap<String, Vec<Arc<Resource>>> {
+    let mut documents: BTreeMap<String, Vec<Arc<Resource>>> = BTreeMap::new();
+    for resource in registry.all() {
+        documents
+            .entry(root(resource))
+            .or_default()
+            .push(resource.clone());
+    }
+    documents
+}
+
+/// `api/v1`, `apis/apps/v1`
+fn root(resource: &Resource) -> String {
+    let folder = if resource.kind.group.is_empty() {
+        "api"
+    } else {
+        "apis"
+    };
+    format!("{folder}/{}", resource.api_version)
+}
+
+impl OpenApi {
+    /// The index of documents. The hash stands for the build: documents change only with it.
+    pub fn index(&self, registry: &Registry) -> Result<Response, Failure> {
+        let index = self.index.get_or_init(|| {
+            let names: Vec<String> = documents(registry).into_keys().collect();
+            let build = digest(format!("{}{names:?}", env!("CARGO_PKG_VERSION")).as_bytes());
+            let paths = names.into_iter().map(|name| {
+                let url = format!("/openapi/v3/{name}?hash={build}");
+                (name, json!({ "serverRelativeURL": url }))
+            });
+            json!({ "paths": paths.collect::<Map<_, _>>() })
+                .to_string()
+                .into()
+        });
+        Ok(body::json(StatusCode::OK, index.clone()))
+    }
+
+    /// One document.
+    pub fn document(&self, registry: &Registry, version: &str, name: &str) -> Result<Response, Failure> {
+        let known = self.documents.lock().get(name).cloned();
+        if let Some(document) = known {
+            return Ok(body::json(StatusCode::OK, document));
+        }
+        let resources = documents(registry).remove(name).ok_or(Failure::NoSuchPath)?;
+        let document = Bytes::from(build(version, &resources).to_string());
+        self.documents.lock().insert(name.to_owned(), document.clone());
+        Ok(body::json(StatusCode::OK, document))
+    }
+}
+
+fn build(version: &str, resources: &[Arc<Resource>]) -> Value {
+    let mut paths = Map::new();
+    for resource in resources {
+        add_paths(&mut paths, resource);
+    }
+    let schemas = resources
+        .first()
+        .map(|resource| api::openapi::schemas(resource.kind.group, resource.kind.version));
+    json!({
+        "openapi": "3.0.0",
+        "info": { "title": "Kubernetes", "version": version },
+        "paths": paths,
+        "components": { "schemas": schemas },
+    })
+}
+
+fn add_paths(paths: &mut Map<String, Value>, resource: &Resource) {
+    let folder = if resource.kind.namespaced {
+        "namespaces/{namespace}/"
+    } else {
+        ""
+    };
+    let collection = format!("/{}/{folder}{}", root(resource), resource.kind.plural);
+    let own_path = ["namespace", "name"];
+    let own_path = if resource.kind.namespaced {
+        &own_path[..]
+    } else {
+        &own_path[1..]
+    };
+    let mut item = |path: String, parameters: &[&str], operations: &[(&str, &str)]| {
+        let mut entry = Map::new();
+        for (method, action) in operations {
+            entry.insert((*method).to_owned(), operation(resource, action));
+        }
+        let parameters: Vec<Value> = parameters.iter().map(|name| path_parameter(name)).collect();
+        entry.insert("parameters".to_owned(), parameters.into());
+        paths.insert(path, Value::Object(entry));
+    };
+    let in_collection = [("get", "list"), ("post", "post"), ("delete", "deletecollection")];
+    item(
+        collection.clone(),
+        &own_path[..own_path.len() - 1],
+        &in_collection,
+    );
+    let of_one = [
+        ("get", "get"),
+        ("put", "put"),
+        ("patch", "patch"),
+        ("delete", "delete"),
+    ];
+    item(format!("{collection}/{{name}}"), own_path, &of_one);
+    if resource.has(Subresource::Status) {
+        item(format!("{collection}/{{name}}/status"), own_path, &of_one[..3]);
+    }
+    if resource.kind.namespaced {
+        item(
+            format!("/{}/{}", root(resource), resource.kind.plural),
+            &[],
+            &in_collection[..1],
+        );
+    }
+}
+
+fn operation(resource: &Resource, action: &str) -> Value {
+    let kind = resource.kind;
+    let reference = json!({ "$ref": format!("#/components/schemas/{}", resource.type_name) });
+    let mut operation = json!({
+        "operationId": format!("{action}{}", kind.kind),
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": { "group": kind.group, "version": kind.version, "kind": kind.kind },
+        "responses": { "200": { "description": "OK", "content": { "application/json": { "schema": reference } } } },
+    });
+    if matches!(action, "post" | "put" | "patch") {
+        let parameters = ["dryRun", "fieldManager", "fieldValidation"].map(query_parameter);
+        operation["parameters"] = parameters.to_vec().into();
+        let (media, schema) = match action {
+            "patch" => (
+                "application/strategic-merge-patch+json",
+                json!({ "type": "object" }),
+            ),
+            _ => ("*/*", reference),
+        };
+        operation["requestBody"] = json!({ "content": { media: { "schema": schema } }, "required": true });
+    }
+    operation
+}
+
+fn query_parameter(name: &str) -> Value {
+    json!({ "name": name, "in": "query", "schema": { "type": "string", "uniqueItems": true } })
+}
+
+fn path_parameter(name: &str) -> Value {
+    json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "uniqueItems": true } })
+}

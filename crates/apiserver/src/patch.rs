@@ -1,0 +1,130 @@
+//! PATCH: changing a part of an object.
+//!
+//! Flows in: a JSON patch, a merge patch or a strategic merge patch. Flows out: 200 and the stored object. A patch that
+//! names no resourceVersion is applied again to the newer object when another writer was faster.
+
+use api::kind::Write;
+use http::{HeaderMap, StatusCode};
+use json_patch::PatchOperation;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::body::{self, Body, MAX_REQUEST, Response};
+use crate::call::Call;
+use crate::decode::{self, Parsed};
+use crate::status::Failure;
+use crate::{strategic, update};
+
+/// The most operations that a JSON patch may have; upstream's limit.
+const MAX_OPERATIONS: usize = 10_000;
+
+const ACCEPTED: &str =
+    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+
+/// A patch, parsed.
+#[derive(Debug)]
+pub(crate) enum Patch {
+    /// RFC 6902
+    Json(Vec<PatchOperation>),
+    /// RFC 7386
+    Merge(Parsed),
+    /// Kubernetes' own.
+    Strategic(Parsed),
+}
+
+/// Serves a PATCH of an object or its `/status`.
+pub(crate) async fn patch(call: &Call, body: Body, write: Write) -> Result<Response, Failure> {
+    let bytes = body::collect(body).await?;
+    let patch = Patch::parse(&call.headers, &bytes)?;
+    let change = update::change(call, write)?;
+    let root = &call.resource.type_name;
+    let written = change.apply(|object| patch.apply(root, object)).await?;
+    call.respond_written(StatusCode::OK, &written)
+}
+
+impl Patch {
+    /// Reads a patch by its content type.
+    pub fn parse(headers: &HeaderMap, bytes: &[u8]) -> Result<Self, Failure> {
+        let media = decode::media_type(headers);
+        let parsed = match media.as_str() {
+            "application/json-patch+json"
+            | "application/merge-patch+json"
+            | "application/strategic-merge-patch+json" => decode::json(bytes)?,
+            _ => return Err(Failure::UnsupportedMediaType(ACCEPTED.to_owned())),
+        };
+        if media == "application/json-patch+json" {
+            let operations = Vec::<PatchOperation>::deserialize(parsed.value)
+                .map_err(|error| Failure::BadRequest(format!("error decoding patch: {error}")))?;
+            if operations.len() > MAX_OPERATIONS {
+                return Err(Failure::TooLarge(MAX_OPERATIONS));
+            }
+            return Ok(Self::Json(operations));
+        }
+        if !parsed.value.is_object() {
+            return Err(Failure::BadRequest(
+                "error decoding patch: the patch is not an object".to_owned(),
+            ));
+        }
+        if media == "application/merge-patch+json" {
+            Ok(Self::Merge(parsed))
+        } else {
+            Ok(Self::Strategic(parsed))
+        }
+    }
+
+    /// The patched object. `root` is the name of the object's type.
+    pub fn apply(&self, root: &str, object: &Value) -> Result<Parsed, Failure> {
+        match self {
+            Self::Json(operations) => {
+                let mut value = object.clone();
+                check_growth(operations, object)?;
+                json_patch::patch(&mut value, operations)
+                    .map_err(|error| Failure::Unprocessable(error.to_string()))?;
+                Ok(Parsed {
+                    value,
+                    duplicates: Vec::new(),
+                })
+            }
+            Self::Merge(patch) => {
+                let mut value = object.clone();
+                json_patch::merge(&mut value, &patch.value);
+                Ok(Parsed {
+                    value,
+                    duplicates: patch.duplicates.clone(),
+                })
+            }
+            Self::Strategic(patch) => {
+                let value = strategic::apply(root, object, &patch.value)
+                    .map_err(|error| Failure::BadRequest(error.to_string()))?;
+                Ok(Parsed {
+                    value,
+                    duplicates: patch.duplicates.clone(),
+                })
+            }
+        }
+    }
+}
+
+/// Copies can double a document each time: what they could add up to is bounded before anything is copied.
+fn check_growth(operations: &[PatchOperation], object: &Value) -> Result<(), Failure> {
+    if !operations
+        .iter()
+        .any(|operation| matches!(operation, PatchOperation::Copy(_)))
+    {
+        return Ok(());
+    }
+    let mut size = object.to_string().len();
+    for operation in operations {
+        size = match operation {
+            PatchOperation::Copy(_) => size.saturating_mul(2),
+            PatchOperation::Add(add) => size.saturating_add(add.value.to_string().len()),
+            PatchOperation::Replace(replace) => size.saturating_add(replace.value.to_string().len()),
+            _ => size,
+        };
+    }
+    if size > 8 * MAX_REQUEST {
+        Err(Failure::TooLarge(MAX_REQUEST))
+    } else {
+        Ok(())
+    }
+}

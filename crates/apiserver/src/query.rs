@@ -1,0 +1,153 @@
+//! The parameters after a path's question mark.
+//!
+//! Flows in: the query string. Flows out: typed options. Never refuses an unknown parameter: upstream ignores them.
+
+use crate::status::Failure;
+
+/// Parsed parameters, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads a query string.
+    pub fn parse(query: Option<&str>) -> Self {
+        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        Self(
+            pairs
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        )
+    }
+
+    /// The first value of a parameter that is not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, value)| key == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a parameter is set and neither `0` nor `false`: `?watch` and `?watch=1` are true.
+    pub fn flag(&self, name: &str) -> bool {
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .is_some_and(|(_, value)| is_true(value))
+    }
+
+    /// A flag that may be left out.
+    pub fn optional_flag(&self, name: &str) -> Option<bool> {
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| is_true(value))
+    }
+
+    /// A whole number.
+    pub fn number(&self, name: &str) -> Result<Option<i64>, Failure> {
+        self.get(name)
+            .map(|value| {
+                value
+                    .parse()
+                    .map_err(|_| Failure::BadRequest(format!("{name}: invalid number {value:?}")))
+            })
+            .transpose()
+    }
+}
+
+fn is_true(value: &str) -> bool {
+    value != "0" && !value.eq_ignore_ascii_case("false")
+}
+
+/// What to do with fields that a kind does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    /// Refuse the object.
+    Strict,
+    /// Drop the field and say so in a `Warning` header.
+    Warn,
+    /// Drop the field.
+    Ignore,
+}
+
+/// How to write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WriteOptions {
+    /// `dryRun=All`: everything but storing.
+    pub dry_run: bool,
+    /// `fieldValidation`; upstream's default is `Warn`.
+    pub fields: FieldValidation,
+}
+
+impl WriteOptions {
+    /// Reads `dryRun` and `fieldValidation`.
+    pub fn parse(query: &Query) -> Result<Self, Failure> {
+        let dry_run = match query.get("dryRun") {
+            None => false,
+            Some("All") => true,
+            Some(other) => return Err(unsupported("dryRun", other, &["All"])),
+        };
+        let fields = match query.get("fieldValidation") {
+            None | Some("Warn") => FieldValidation::Warn,
+            Some("Strict") => FieldValidation::Strict,
+            Some("Ignore") => FieldValidation::Ignore,
+            Some(other) => {
+                return Err(unsupported(
+                    "fieldValidation",
+                    other,
+                    &["Ignore", "Warn", "Strict"],
+                ));
+            }
+        };
+        Ok(Self { dry_run, fields })
+    }
+}
+
+/// An option's value that is none of those allowed.
+pub(crate) fn unsupported(field: &str, value: &str, allowed: &[&str]) -> Failure {
+    let allowed: Vec<String> = allowed.iter().map(|word| format!("{word:?}")).collect();
+    Failure::invalid_option(
+        "FieldValueNotSupported",
+        field,
+        format!(
+            "Unsupported value: {value:?}: supported values: {}",
+            allowed.join(", ")
+        ),
+    )
+}
+
+/// The revision a client names. `""` and absent are `None`.
+pub(crate) fn revision(query: &Query) -> Result<Option<u64>, Failure> {
+    query.get("resourceVersion").map(parse_revision).transpose()
+}
+
+/// Reads a resourceVersion.
+pub(crate) fn parse_revision(text: &str) -> Result<u64, Failure> {
+    text.parse().map_err(|_| {
+        Failure::BadRequest(format!(
+            "Invalid value: {text:?}: a resourceVersion is a whole number"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_and_numbers() {
+        let query = Query::parse(Some("watch&follow=false&limit=5&bad=x&labelSelector=a%3Db%2Cc"));
+        assert!(query.flag("watch") && !query.flag("follow") && !query.flag("absent"));
+        assert_eq!(query.number("limit").unwrap(), Some(5));
+        assert!(query.number("bad").is_err());
+        assert_eq!(query.get("labelSelector"), Some("a=b,c"));
+    }
+
+    #[test]
+    fn write_options_are_checked() {
+        let options = WriteOptions::parse(&Query::parse(Some("dryRun=All&fieldValidation=Strict"))).unwrap();
+        assert!(options.dry_run);
+        assert_eq!(options.fields, FieldValidation::Strict);
+        assert!(WriteOptions::parse(&Query::parse(Some("dryRun=Some"))).is_err());
+    }
+}

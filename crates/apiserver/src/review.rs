@@ -1,0 +1,88 @@
+//! The reviews that kubectl asks for: who am I, may I.
+//!
+//! Flows in: a POST of a review. Flows out: the review with its status. There are no permissions yet: whoever has a
+//! credential may do everything, and that is what the answers say.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::auth::Identity;
+use crate::body::{self, Body, Response};
+use crate::decode;
+use crate::metadata;
+use crate::object::push_json;
+use crate::path::ObjectPath;
+use crate::status::Failure;
+
+/// A kind that is never stored: it is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Review {
+    /// API group.
+    pub group: &'static str,
+    /// `SelfSubjectReview`
+    pub kind: &'static str,
+    /// `selfsubjectreviews`
+    pub plural: &'static str,
+}
+
+/// All of them; version `v1`, cluster-scoped.
+pub(crate) const REVIEWS: [Review; 3] = [
+    Review {
+        group: "authentication.k8s.io",
+        kind: "SelfSubjectReview",
+        plural: "selfsubjectreviews",
+    },
+    Review {
+        group: "authorization.k8s.io",
+        kind: "SelfSubjectAccessReview",
+        plural: "selfsubjectaccessreviews",
+    },
+    Review {
+        group: "authorization.k8s.io",
+        kind: "SelfSubjectRulesReview",
+        plural: "selfsubjectrulesreviews",
+    },
+];
+
+/// The review at a path.
+pub(crate) fn at(path: &ObjectPath) -> Option<&'static Review> {
+    let found = REVIEWS
+        .iter()
+        .find(|review| review.plural == path.plural && review.group == path.group);
+    found.filter(|_| path.version == "v1" && path.namespace.is_none() && path.name.is_none())
+}
+
+/// Serves a POST of a review. A body that is not JSON (newer kubectl send protobuf) is answered as if it were empty:
+/// nothing in it changes the answer.
+pub(crate) async fn answer(review: &Review, identity: &Identity, body: Body) -> Result<Response, Failure> {
+    let bytes = body::collect(body).await?;
+    let spec = decode::json(&bytes)
+        .map(|parsed| parsed.value["spec"].clone())
+        .unwrap_or_default();
+    let mut answer = json!({
+        "kind": review.kind,
+        "apiVersion": format!("{}/v1", review.group),
+        "metadata": { "creationTimestamp": metadata::now() },
+        "status": status(review, identity),
+    });
+    if review.group == "authorization.k8s.io" {
+        answer["spec"] = if spec.is_object() { spec } else { json!({}) };
+    }
+    let mut out = Vec::new();
+    push_json(&mut out, &answer);
+    Ok(body::json(StatusCode::CREATED, out))
+}
+
+fn status(review: &Review, identity: &Identity) -> Value {
+    match review.kind {
+        "SelfSubjectReview" => {
+            json!({ "userInfo": { "username": identity.user, "groups": identity.groups } })
+        }
+        "SelfSubjectAccessReview" => json!({ "allowed": true }),
+        _ => json!({
+            "resourceRules": [{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }],
+            "nonResourceRules": [{ "verbs": ["*"], "nonResourceURLs": ["*"] }],
+            "incomplete": false,
+        }),
+    }
+}

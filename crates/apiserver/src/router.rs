@@ -1,0 +1,153 @@
+//! From a request to the verb that serves it.
+//!
+//! Flows in: every request, from both doors. Flows out: a response; failures become Status objects here and nowhere else.
+
+use std::sync::Arc;
+
+use api::kind::{Subresource, Write};
+use futures::future::BoxFuture;
+use http::{Method, StatusCode};
+
+use crate::auth::{self, Identity};
+use crate::body::{self, Request, Response};
+use crate::call::Call;
+use crate::path::{ObjectPath, Path};
+use crate::query::Query;
+use crate::server::Core;
+use crate::status::Failure;
+use crate::{binding, create, delete, finalize, get, list, nodes, patch, review, scale, update, watch};
+
+/// Serves a request. Boxed, for the future of all verbs together is large.
+pub(crate) fn handle(core: Arc<Core>, request: Request) -> BoxFuture<'static, Response> {
+    Box::pin(async move {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let response = route(core, request).await.unwrap_or_else(Failure::into_response);
+        tracing::debug!(%method, path, status = response.status().as_u16(), "served");
+        response
+    })
+}
+
+async fn route(core: Arc<Core>, request: Request) -> Result<Response, Failure> {
+    let path = Path::parse(request.uri().path());
+    let host = request.uri().authority().map(http::uri::Authority::as_str);
+    auth::check_origin(request.headers(), host)?;
+    if path == Path::Health {
+        return read_only(
+            &request,
+            body::typed(StatusCode::OK, "text/plain; charset=utf-8", "ok"),
+        );
+    }
+    let identity = request
+        .extensions()
+        .get::<Identity>()
+        .cloned()
+        .ok_or(Failure::Unauthorized)?;
+    match path {
+        Path::Object(path) => match review::at(&path) {
+            Some(review) if request.method() == Method::POST => {
+                review::answer(review, &identity, request.into_body()).await
+            }
+            Some(_) => Err(Failure::MethodNotAllowed),
+            None => object(core, path, request).await,
+        },
+        Path::Version => read_only(
+            &request,
+            body::json(StatusCode::OK, core.config.version.to_json()),
+        ),
+        Path::OpenApiIndex => core.openapi.index(&core.registry),
+        Path::OpenApi(name) => core
+            .openapi
+            .document(&core.registry, &core.config.version.git_version, &name),
+        Path::OpenApiV2 | Path::Unknown | Path::Health => Err(Failure::NoSuchPath),
+        path => core.discovery.respond(&path, request.headers()),
+    }
+}
+
+fn read_only(request: &Request, response: Response) -> Result<Response, Failure> {
+    match *request.method() {
+        Method::GET | Method::HEAD => Ok(response),
+        _ => Err(Failure::MethodNotAllowed),
+    }
+}
+
+/// A request on a kind: its collection, an object, or a part of one.
+async fn object(core: Arc<Core>, path: ObjectPath, request: Request) -> Result<Response, Failure> {
+    let bindings = path.group.is_empty() && path.plural == "bindings" && path.name.is_none();
+    let looked_up = if bindings {
+        ObjectPath {
+            plural: "pods".to_owned(),
+            ..path.clone()
+        }
+    } else {
+        path.clone()
+    };
+    let resource = core.registry.at(&looked_up)?;
+    let call = Call {
+        query: Query::parse(request.uri().query()),
+        headers: request.headers().clone(),
+        core,
+        resource,
+        path: looked_up,
+    };
+    if bindings {
+        return match *request.method() {
+            Method::POST => binding::bind(&call, request.into_body()).await,
+            _ => Err(Failure::MethodNotAllowed),
+        };
+    }
+    match (call.path.name.is_some(), call.path.subresource.clone()) {
+        (false, _) => collection(call, request).await,
+        (true, None) => one(call, request).await,
+        (true, Some(part)) => subresource(call, &part, request).await,
+    }
+}
+
+async fn collection(call: Call, request: Request) -> Result<Response, Failure> {
+    match *request.method() {
+        Method::GET if call.query.flag("watch") => watch::watch(call).await,
+        Method::GET | Method::HEAD => list::list(&call).await,
+        Method::POST => create::create(&call, request.into_body()).await,
+        Method::DELETE => delete::delete_collection(&call, request.into_body()).await,
+        _ => Err(Failure::MethodNotAllowed),
+    }
+}
+
+async fn one(call: Call, request: Request) -> Result<Response, Failure> {
+    match *request.method() {
+        Method::GET if call.query.flag("watch") => watch::watch(call).await,
+        Method::GET | Method::HEAD => get::get(&call).await,
+        Method::PUT => update::update(&call, request.into_body(), Write::Main).await,
+        Method::PATCH => patch::patch(&call, request.into_body(), Write::Main).await,
+        Method::DELETE => delete::delete(&call, request.into_body()).await,
+        _ => Err(Failure::MethodNotAllowed),
+    }
+}
+
+async fn subresource(call: Call, part: &str, request: Request) -> Result<Response, Failure> {
+    let part = match part {
+        "status" => Subresource::Status,
+        "scale" => Subresource::Scale,
+        "binding" => Subresource::Binding,
+        "log" => Subresource::Log,
+        "exec" => Subresource::Exec,
+        "finalize" => Subresource::Finalize,
+        _ => return Err(Failure::NoSuchPath),
+    };
+    if !call.resource.has(part) {
+        return Err(Failure::NoSuchPath);
+    }
+    let method = request.method().clone();
+    match (part, method) {
+        (Subresource::Status, Method::GET) => get::get(&call).await,
+        (Subresource::Status, Method::PUT) => update::update(&call, request.into_body(), Write::Status).await,
+        (Subresource::Status, Method::PATCH) => patch::patch(&call, request.into_body(), Write::Status).await,
+        (Subresource::Scale, Method::GET) => scale::get(&call).await,
+        (Subresource::Scale, Method::PUT) => scale::update(&call, request.into_body()).await,
+        (Subresource::Scale, Method::PATCH) => scale::patch(&call, request.into_body()).await,
+        (Subresource::Binding, Method::POST) => binding::bind(&call, request.into_body()).await,
+        (Subresource::Finalize, Method::PUT) => finalize::finalize(&call, request.into_body()).await,
+        (Subresource::Log, Method::GET) => nodes::forward(&call, request, "containerLogs").await,
+        (Subresource::Exec, Method::GET | Method::POST) => nodes::forward(&call, request, "exec").await,
+        _ => Err(Failure::MethodNotAllowed),
+    }
+}

@@ -1,0 +1,117 @@
+//! `/scale`: the number of replicas as an object of its own, the same for every kind that has replicas.
+//!
+//! Flows in: an `autoscaling/v1` Scale or a patch of one. Flows out: the Scale as it is now. Never touches anything but
+//! `spec.replicas`.
+
+use api::kind::{Cause, Write};
+use api::labels::Selector;
+use http::StatusCode;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::body::{self, Body, Response};
+use crate::call::Call;
+use crate::decode::{self, Parsed};
+use crate::object::{Object, meta_str, push_json};
+use crate::patch::Patch;
+use crate::status::{Failure, Subject};
+use crate::update;
+
+/// Serves a GET of `/scale`.
+pub(crate) async fn get(call: &Call) -> Result<Response, Failure> {
+    let entry = call.core.read(&call.resource, &call.key()?, call.name()?).await?;
+    respond(&scale_of(&Object::from(&*entry).to_value(&call.resource)))
+}
+
+/// Serves a PUT of `/scale`.
+pub(crate) async fn update(call: &Call, body: Body) -> Result<Response, Failure> {
+    let bytes = body::collect(body).await?;
+    let sent = decode::body(&call.headers, &bytes)?.value;
+    write(call, |_| Ok(sent.clone())).await
+}
+
+/// Serves a PATCH of `/scale`.
+pub(crate) async fn patch(call: &Call, body: Body) -> Result<Response, Failure> {
+    let bytes = body::collect(body).await?;
+    let patch = Patch::parse(&call.headers, &bytes)?;
+    // A Scale has no lists, so a strategic merge of it is a merge.
+    write(call, |scale| Ok(patch.apply("", scale)?.value)).await
+}
+
+async fn write(
+    call: &Call,
+    mut change: impl FnMut(&Value) -> Result<Value, Failure> + Send,
+) -> Result<Response, Failure> {
+    let written = update::change(call, Write::Main)?
+        .apply(|object| {
+            let scale = change(&scale_of(object))?;
+            let replicas = replicas(meta_str(object, "name"), &scale)?;
+            let mut object = object.clone();
+            object["spec"]["replicas"] = replicas.into();
+            for field in ["resourceVersion", "uid", "name", "namespace"] {
+                object["metadata"][field] = scale["metadata"][field].clone();
+            }
+            Ok(Parsed {
+                value: object,
+                duplicates: Vec::new(),
+            })
+        })
+        .await?;
+    respond(&scale_of(&written.object.to_value(&call.resource)))
+}
+
+fn replicas(name: &str, scale: &Value) -> Result<i64, Failure> {
+    let replicas = match &scale["spec"]["replicas"] {
+        Value::Null => 0,
+        value => value.as_i64().filter(|number| i32::try_from(*number).is_ok()).ok_or_else(|| {
+            Failure::BadRequest(format!(
+                "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal {value} into Go struct field ScaleSpec.spec.replicas of type int32"
+            ))
+        })?,
+    };
+    if replicas >= 0 {
+        return Ok(replicas);
+    }
+    let cause = Cause {
+        reason: "FieldValueInvalid",
+        message: format!("Invalid value: {replicas}: must be greater than or equal to 0"),
+        field: "spec.replicas".to_owned(),
+    };
+    let subject = Subject {
+        group: "autoscaling".to_owned(),
+        kind: "Scale".to_owned(),
+        name: name.to_owned(),
+    };
+    Err(Failure::Invalid {
+        subject,
+        causes: vec![cause],
+    })
+}
+
+fn scale_of(object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    let selector = LabelSelector::deserialize(&object["spec"]["selector"]).unwrap_or_default();
+    let selector = Selector::from_spec(&selector)
+        .map(|selector| selector.to_string())
+        .unwrap_or_default();
+    json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+            "creationTimestamp": metadata["creationTimestamp"],
+        },
+        "spec": { "replicas": object["spec"]["replicas"].as_i64().unwrap_or(0) },
+        "status": { "replicas": object["status"]["replicas"].as_i64().unwrap_or(0), "selector": selector },
+    })
+}
+
+fn respond(scale: &Value) -> Result<Response, Failure> {
+    let mut out = Vec::new();
+    push_json(&mut out, scale);
+    Ok(body::json(StatusCode::OK, out))
+}

@@ -1,0 +1,454 @@
+//! What can go wrong with a request, and its one conversion to the `Status` object and HTTP code that clients read.
+//!
+//! Flows in: a [`Failure`]. Flows out: a response. The message texts are upstream's, for kubectl prints them.
+
+use api::kind::Cause;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::body::{self, Response};
+use crate::resource::Resource;
+
+/// The object that a failure is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Subject {
+    /// API group, empty for core.
+    pub group: String,
+    /// `pods`, or the kind where upstream names the kind.
+    pub kind: String,
+    /// The object's name.
+    pub name: String,
+}
+
+impl Subject {
+    /// An object of a resource.
+    pub fn new(resource: &Resource, name: &str) -> Self {
+        Self {
+            group: resource.kind.group.to_owned(),
+            kind: resource.kind.plural.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// `deployments.apps "web"`
+    fn quoted(&self) -> String {
+        let dot = if self.group.is_empty() { "" } else { "." };
+        format!("{}{dot}{} {:?}", self.kind, self.group, self.name)
+    }
+}
+
+/// Why a request was not served. One variant per reason that a client can tell apart.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// 400: the request makes no sense.
+    #[error("{0}")]
+    BadRequest(String),
+    /// 401: no credential, or not one of ours.
+    #[error("Unauthorized")]
+    Unauthorized,
+    /// 403: not now, or not this.
+    #[error("{} is forbidden: {why}", subject.quoted())]
+    Forbidden {
+        /// What was to be written.
+        subject: Subject,
+        /// The reason, after "is forbidden: ".
+        why: String,
+        /// Further reasons for programs.
+        causes: Vec<Cause>,
+    },
+    /// 403: the request comes from a web page of another site.
+    #[error("cross-origin requests are not allowed")]
+    CrossOrigin,
+    /// 404: no such object.
+    #[error("{} not found", .0.quoted())]
+    NotFound(Subject),
+    /// 404: no such path.
+    #[error("the server could not find the requested resource")]
+    NoSuchPath,
+    /// 405
+    #[error("the server does not allow this method on the requested resource")]
+    MethodNotAllowed,
+    /// 406
+    #[error("only the following media types are accepted: application/json")]
+    NotAcceptable,
+    /// 409: the name is taken.
+    #[error("{} already exists", .0.quoted())]
+    AlreadyExists(Subject),
+    /// 409: the object is not as the client believes.
+    #[error("Operation cannot be fulfilled on {}: {why}", subject.quoted())]
+    Conflict {
+        /// The object.
+        subject: Subject,
+        /// The reason, after the colon.
+        why: String,
+    },
+    /// 410: the revision has been compacted away. `continue_token` lets a list go on at the latest revision.
+    #[error("{message}")]
+    Expired {
+        /// What expired.
+        message: String,
+        /// A fresh token, for lists.
+        continue_token: Option<String>,
+    },
+    /// 413
+    #[error("Request entity too large: limit is {0}")]
+    TooLarge(usize),
+    /// 415
+    #[error("the body of the request was in an unknown format - accepted media types include: {0}")]
+    UnsupportedMediaType(String),
+    /// 422: the object is not valid.
+    #[error("{}", invalid_message(subject, causes))]
+    Invalid {
+        /// The object; its kind is the kind's name, not the plural.
+        subject: Subject,
+        /// Each reason with its field.
+        causes: Vec<Cause>,
+    },
+    /// 422: the patch cannot be applied to what is there.
+    #[error("the server rejected our request due to an error in our request")]
+    Unprocessable(String),
+    /// 500
+    #[error("Internal error occurred: {0}")]
+    Internal(String),
+    /// 503: the disk refuses writes, the node's agent does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+    /// 504: the revision has not been reached yet.
+    #[error("Timeout: {0}")]
+    TooNew(String),
+}
+
+/// Says what a client did wrong when its revision is not the object's.
+pub(crate) const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
+
+fn invalid_message(subject: &Subject, causes: &[Cause]) -> String {
+    let causes: Vec<String> = causes
+        .iter()
+        .map(|cause| match cause.field.as_str() {
+            "" => cause.message.clone(),
+            field => format!("{field}: {}", cause.message),
+        })
+        .collect();
+    let why = if causes.len() == 1 {
+        causes.concat()
+    } else {
+        format!("[{}]", causes.join(", "))
+    };
+    format!("{} is invalid: {why}", subject.quoted())
+}
+
+impl Failure {
+    /// The object of a resource does not exist.
+    pub fn not_found(resource: &Resource, name: &str) -> Self {
+        Self::NotFound(Subject::new(resource, name))
+    }
+
+    /// The object has been modified since the client read it.
+    pub fn modified(resource: &Resource, name: &str) -> Self {
+        Self::Conflict {
+            subject: Subject::new(resource, name),
+            why: MODIFIED.to_owned(),
+        }
+    }
+
+    /// The object is not valid.
+    pub fn invalid(resource: &Resource, name: &str, causes: Vec<Cause>) -> Self {
+        let mut subject = Subject::new(resource, name);
+        subject.kind = resource.kind.kind.to_owned();
+        Self::Invalid { subject, causes }
+    }
+
+    /// One of the options of a list, watch or write is not valid.
+    pub fn invalid_option(reason: &'static str, field: &str, message: String) -> Self {
+        let subject = Subject {
+            group: "meta.k8s.io".to_owned(),
+            kind: "ListOptions".to_owned(),
+            name: String::new(),
+        };
+        Self::Invalid {
+            subject,
+            causes: vec![Cause {
+                reason,
+                message,
+                field: field.to_owned(),
+            }],
+        }
+    }
+
+    fn code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::Forbidden { .. } | Self::CrossOrigin => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::NotFound(_) | Self::NoSuchPath => (StatusCode::NOT_FOUND, "NotFound"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
+            Self::AlreadyExists(_) => (StatusCode::CONFLICT, "AlreadyExists"),
+            Self::Conflict { .. } => (StatusCode::CONFLICT, "Conflict"),
+            Self::Expired { .. } => (StatusCode::GONE, "Expired"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+            Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
+            Self::Invalid { .. } | Self::Unprocessable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            Self::TooNew(_) => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
+        }
+    }
+
+    fn details(&self) -> Option<Details> {
+        let mut details = match self {
+            Self::Forbidden { subject, causes, .. } | Self::Invalid { subject, causes } => Details {
+                causes: causes.iter().map(StatusCause::from).collect(),
+                ..Details::about(subject)
+            },
+            Self::NotFound(subject) | Self::AlreadyExists(subject) | Self::Conflict { subject, .. } => {
+                Details::about(subject)
+            }
+            Self::Unprocessable(why) => {
+                let cause = StatusCause::new("UnexpectedServerResponse", why);
+                Details {
+                    causes: vec![cause],
+                    ..Details::default()
+                }
+            }
+            Self::TooNew(_) => {
+                let cause = StatusCause::new("ResourceVersionTooLarge", "Too large resource version");
+                Details {
+                    causes: vec![cause],
+                    ..Details::default()
+                }
+            }
+            Self::NoSuchPath | Self::MethodNotAllowed => Details::default(),
+            _ => return None,
+        };
+        if matches!(self, Self::TooNew(_)) {
+            details.retry_after_seconds = Some(1);
+        }
+        Some(details)
+    }
+
+    /// The failure as a `Status` object.
+    pub fn to_json(&self) -> Vec<u8> {
+        let (code, reason) = self.code();
+        let continue_token = match self {
+            Self::Expired { continue_token, .. } => continue_token.clone(),
+            _ => None,
+        };
+        Status {
+            kind: "Status",
+            api_version: "v1",
+            metadata: StatusMeta { continue_token },
+            status: "Failure",
+            message: Some(self.to_string()),
+            reason: Some(reason),
+            details: self.details(),
+            code: Some(code.as_u16()),
+        }
+        .to_json()
+    }
+
+    /// The failure as a response.
+    pub fn into_response(self) -> Response {
+        let (code, _) = self.code();
+        let mut response = body::json(code, self.to_json());
+        if code == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"coracle\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if matches!(self, Self::TooNew(_) | Self::Unavailable(_)) {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// A store's refusal, where no object is to blame for it. Conflicts are the caller's to handle.
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Compacted { .. } => Self::Expired {
+                message: error.to_string(),
+                continue_token: None,
+            },
+            store::Error::Future { .. } => Self::TooNew(error.to_string()),
+            store::Error::Conflict { .. } => Self::Internal(error.to_string()),
+            store::Error::Unwritable(_) => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// The answer to a deletion that is done: a `Status` that names what is gone.
+pub(crate) fn success(subject: &Subject, uid: &str) -> Vec<u8> {
+    Status {
+        kind: "Status",
+        api_version: "v1",
+        metadata: StatusMeta::default(),
+        status: "Success",
+        message: None,
+        reason: None,
+        details: Some(Details {
+            uid: uid.to_owned(),
+            ..Details::about(subject)
+        }),
+        code: None,
+    }
+    .to_json()
+}
+
+/// The answer to a binding: a bare success with a code.
+pub(crate) fn created() -> Vec<u8> {
+    Status {
+        kind: "Status",
+        api_version: "v1",
+        metadata: StatusMeta::default(),
+        status: "Success",
+        message: None,
+        reason: None,
+        details: None,
+        code: Some(StatusCode::CREATED.as_u16()),
+    }
+    .to_json()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    kind: &'static str,
+    api_version: &'static str,
+    metadata: StatusMeta,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+}
+
+impl Status {
+    fn to_json(&self) -> Vec<u8> {
+        // Strings and numbers only: cannot fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+#[derive(Default, Serialize)]
+struct StatusMeta {
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+    continue_token: Option<String>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Details {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    group: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    uid: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<StatusCause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_seconds: Option<u32>,
+}
+
+impl Details {
+    fn about(subject: &Subject) -> Self {
+        Self {
+            name: subject.name.clone(),
+            group: subject.group.clone(),
+            kind: subject.kind.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct StatusCause {
+    reason: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    field: String,
+}
+
+impl StatusCause {
+    fn new(reason: &'static str, message: &str) -> Self {
+        Self {
+            reason,
+            message: message.to_owned(),
+            field: String::new(),
+        }
+    }
+}
+
+impl From<&Cause> for StatusCause {
+    fn from(cause: &Cause) -> Self {
+        Self {
+            reason: cause.reason,
+            message: cause.message.clone(),
+            field: cause.field.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject() -> Subject {
+        Subject {
+            group: "apps".to_owned(),
+            kind: "deployments".to_owned(),
+            name: "web".to_owned(),
+        }
+    }
+
+    #[test]
+    fn bodies_are_upstreams() {
+        let body = String::from_utf8(Failure::NotFound(subject()).to_json()).unwrap();
+        assert_eq!(
+            body,
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"deployments.apps \"web\" not found","reason":"NotFound","details":{"name":"web","group":"apps","kind":"deployments"},"code":404}"#
+        );
+        let body = String::from_utf8(Failure::Unauthorized.to_json()).unwrap();
+        assert_eq!(
+            body,
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#
+        );
+    }
+
+    #[test]
+    fn brackets_only_around_several_causes() {
+        let cause = |field: &str| Cause {
+            reason: "FieldValueRequired",
+            message: "Required value".to_owned(),
+            field: field.to_owned(),
+        };
+        let mut subject = subject();
+        subject.kind = "Deployment".to_owned();
+        let one = Failure::Invalid {
+            subject: subject.clone(),
+            causes: vec![cause("a")],
+        };
+        assert_eq!(
+            one.to_string(),
+            r#"Deployment.apps "web" is invalid: a: Required value"#
+        );
+        let two = Failure::Invalid {
+            subject,
+            causes: vec![cause("a"), cause("b")],
+        };
+        assert_eq!(
+            two.to_string(),
+            r#"Deployment.apps "web" is invalid: [a: Required value, b: Required value]"#
+        );
+    }
+}

@@ -1,0 +1,294 @@
+//! The way of every write: decode, default, prepare, validate, admit, store.
+//!
+//! Flows in: a value from a client and what is stored. Flows out: the stored object. Optimistic concurrency is the store's;
+//! a change is made again on the newer version when another writer was faster, unless the client named a version.
+
+use std::sync::Arc;
+
+use api::kind::Write;
+use serde_json::Value;
+use store::{Entry, Expect};
+
+use crate::admission;
+use crate::decode::Parsed;
+use crate::metadata;
+use crate::object::{self, Memo, Object, has_finalizers, is_terminating, meta_str};
+use crate::query::{FieldValidation, WriteOptions};
+use crate::resource::Resource;
+use crate::server::Core;
+use crate::status::{Failure, Subject};
+
+/// How often a change is made again because another writer was faster.
+const ATTEMPTS: usize = 64;
+
+/// The outcome of a write.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// The object as it is now, or as it would be.
+    pub object: Object,
+    /// What the client should be told: unknown and duplicate fields.
+    pub warnings: Vec<String>,
+}
+
+/// Decodes a value as its kind and deals with what does not belong there.
+pub(crate) fn decode(
+    resource: &Resource,
+    parsed: Parsed,
+    fields: FieldValidation,
+) -> Result<(Value, Vec<String>), Failure> {
+    let kind = resource.kind;
+    check_type(resource, &parsed.value)?;
+    let refused = |why: &str| {
+        let (version, name) = (kind.version, kind.kind);
+        Failure::BadRequest(format!(
+            "{name} in version {version:?} cannot be handled as a {name}: {why}"
+        ))
+    };
+    let decoded = (kind.decode)(parsed.value).map_err(|error| refused(&error.message))?;
+    let unknown = decoded
+        .unknown
+        .iter()
+        .map(|path| format!("unknown field {path:?}"));
+    let twice = parsed
+        .duplicates
+        .iter()
+        .map(|path| format!("duplicate field {path:?}"));
+    let problems: Vec<String> = unknown.chain(twice).collect();
+    match fields {
+        FieldValidation::Strict if !problems.is_empty() => Err(refused(&format!(
+            "strict decoding error: {}",
+            problems.join(", ")
+        ))),
+        FieldValidation::Ignore => Ok((decoded.object, Vec::new())),
+        _ => Ok((decoded.object, problems)),
+    }
+}
+
+/// The body must be of the path's kind; one that does not say is taken to be.
+fn check_type(resource: &Resource, value: &Value) -> Result<(), Failure> {
+    if !value.is_object() {
+        return Err(Failure::BadRequest("the body is not an object".to_owned()));
+    }
+    let kind = value["kind"].as_str().unwrap_or_default();
+    let version = value["apiVersion"].as_str().unwrap_or_default();
+    if !version.is_empty() && version != resource.api_version {
+        return Err(Failure::BadRequest(format!(
+            "the API version in the data ({version}) does not match the expected API version ({})",
+            resource.api_version
+        )));
+    }
+    if !kind.is_empty() && kind != resource.kind.kind {
+        let (version, expected) = (resource.kind.version, resource.kind.kind);
+        return Err(Failure::BadRequest(format!(
+            "{kind} in version {version:?} cannot be handled as a {expected}: the kind in the data ({kind}) does not match the expected kind ({expected})"
+        )));
+    }
+    Ok(())
+}
+
+/// A change of one object: what to read, how to change it, how to write it back.
+pub(crate) struct Change<'a> {
+    /// The server.
+    pub core: &'a Core,
+    /// The kind.
+    pub resource: &'a Resource,
+    /// The namespace, where the kind has one.
+    pub namespace: Option<&'a str>,
+    /// The object's name.
+    pub name: &'a str,
+    /// Which part is written.
+    pub write: Write,
+    /// `dryRun` and `fieldValidation`.
+    pub options: WriteOptions,
+}
+
+impl Change<'_> {
+    /// Reads the object, lets `change` make a new one of it, and writes that.
+    ///
+    /// `change` gets the object with its resourceVersion. If the value it returns carries a resourceVersion, it must be
+    /// the current one.
+    pub async fn apply(
+        &self,
+        mut change: impl FnMut(&Value) -> Result<Parsed, Failure> + Send,
+    ) -> Result<Written, Failure> {
+        let Self { core, resource, .. } = *self;
+        let key = resource.key(self.namespace, self.name);
+        for _ in 0..ATTEMPTS {
+            let entry = core.read(resource, &key, self.name).await?;
+            let old = Object::from(&*entry).to_value(resource);
+            let parsed = change(&old)?;
+            self.check_identity(&old, &parsed.value)?;
+            let (mut new, warnings) = decode(resource, parsed, self.options.fields)?;
+            (resource.kind.default)(&mut new);
+            (resource.kind.prepare)(&mut new, Some(&old), self.write);
+            metadata::prepare_changed(&mut new, &old);
+            let causes = (resource.kind.validate)(&new, Some(&old), self.write);
+            if !causes.is_empty() {
+                return Err(Failure::invalid(resource, self.name, causes));
+            }
+            let permit = admission::admit(core, resource, &mut new, Some(&old), self.options.dry_run)?;
+            if let Some(object) = self.store(&entry, &new).await? {
+                permit.keep();
+                return Ok(Written { object, warnings });
+            }
+        }
+        Err(Failure::modified(resource, self.name))
+    }
+
+    /// Reads the object, lets `change` make a new one of it, and stores that as it is: for the parts of an object that
+    /// have a path of their own because no ordinary write may touch them.
+    pub async fn apply_unchecked(
+        &self,
+        mut change: impl FnMut(&Value) -> Result<Value, Failure> + Send,
+    ) -> Result<Object, Failure> {
+        let key = self.resource.key(self.namespace, self.name);
+        for _ in 0..ATTEMPTS {
+            let entry = self.core.read(self.resource, &key, self.name).await?;
+            let new = change(&Object::from(&*entry).to_value(self.resource))?;
+            if let Some(object) = self.store(&entry, &new).await? {
+                return Ok(object);
+            }
+        }
+        Err(Failure::modified(self.resource, self.name))
+    }
+
+    /// What the client says about version and identity must hold.
+    fn check_identity(&self, old: &Value, new: &Value) -> Result<(), Failure> {
+        let version = meta_str(new, "resourceVersion");
+        if !version.is_empty() && version != "0" && version != meta_str(old, "resourceVersion") {
+            return Err(Failure::modified(self.resource, self.name));
+        }
+        let (asked, actual) = (meta_str(new, "uid"), meta_str(old, "uid"));
+        if !asked.is_empty() && asked != actual {
+            let why =
+                format!("Precondition failed: UID in precondition: {asked}, UID in object meta: {actual}");
+            return Err(Failure::Conflict {
+                subject: Subject::new(self.resource, self.name),
+                why,
+            });
+        }
+        let name = meta_str(new, "name");
+        if !name.is_empty() && name != self.name {
+            return Err(Failure::BadRequest(format!(
+                "the name of the object ({name}) does not match the name on the URL ({})",
+                self.name
+            )));
+        }
+        check_namespace(self.namespace, new)
+    }
+
+    /// Writes the new state over `entry`. `None`: another writer was faster.
+    async fn store(&self, entry: &Arc<Entry>, new: &Value) -> Result<Option<Object>, Failure> {
+        let Self { core, resource, .. } = *self;
+        let bytes = object::encode(resource, new);
+        if bytes == entry.value || self.options.dry_run {
+            return Ok(Some(Object {
+                bytes,
+                revision: entry.modified,
+            }));
+        }
+        if is_terminating(new) && is_released(new) {
+            return core
+                .remove(resource, entry, new)
+                .await
+                .map(|done| done.map(|revision| Object { bytes, revision }));
+        }
+        core.replace(resource, entry, new, bytes)
+            .await
+            .map(|stored| stored.map(|entry| Object::from(&*entry)))
+    }
+}
+
+/// Whether nothing holds an object back whose deletion has begun. (`spec.finalizers` is a Namespace's.)
+pub(crate) fn is_released(object: &Value) -> bool {
+    let grace = object["metadata"]["deletionGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or(0);
+    let held = object["spec"]["finalizers"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty());
+    grace == 0 && !held && !has_finalizers(object)
+}
+
+/// An object's namespace must be the path's, if it says one.
+pub(crate) fn check_namespace(namespace: Option<&str>, object: &Value) -> Result<(), Failure> {
+    let said = meta_str(object, "namespace");
+    match namespace {
+        Some(namespace) if !said.is_empty() && said != namespace => Err(Failure::BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+impl Core {
+    /// The latest version of an object.
+    pub async fn read(&self, resource: &Resource, key: &str, name: &str) -> Result<Arc<Entry>, Failure> {
+        self.store
+            .get(key)
+            .await?
+            .ok_or_else(|| Failure::not_found(resource, name))
+    }
+
+    /// Stores a new object. `None`: there is one of that name.
+    pub async fn insert(
+        &self,
+        resource: &Resource,
+        key: &str,
+        new: &Value,
+    ) -> Result<Option<Arc<Entry>>, Failure> {
+        self.put(resource, key, new, object::encode(resource, new), Expect::Absent)
+            .await
+    }
+
+    /// Stores a new version. `None`: another writer was faster.
+    pub async fn replace(
+        &self,
+        resource: &Resource,
+        entry: &Entry,
+        new: &Value,
+        bytes: bytes::Bytes,
+    ) -> Result<Option<Arc<Entry>>, Failure> {
+        self.put(resource, &entry.key, new, bytes, Expect::Revision(entry.modified))
+            .await
+    }
+
+    async fn put(
+        &self,
+        resource: &Resource,
+        key: &str,
+        new: &Value,
+        bytes: bytes::Bytes,
+        expect: Expect,
+    ) -> Result<Option<Arc<Entry>>, Failure> {
+        match self.store.put(key, bytes, expect).await {
+            Ok(entry) => {
+                // The object is at hand here: readers need not parse it again. Views leave that to the stored kind.
+                if resource.kind.stored_as.is_none() {
+                    entry.memo(|_| Memo::new(resource, new));
+                }
+                Ok(Some(entry))
+            }
+            Err(store::Error::Conflict { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes an object out of the store for good. `None`: another writer was faster.
+    pub async fn remove(
+        &self,
+        resource: &Resource,
+        entry: &Entry,
+        object: &Value,
+    ) -> Result<Option<u64>, Failure> {
+        match self.store.delete(&entry.key, entry.modified).await {
+            Ok(revision) => {
+                admission::release(self, resource, object);
+                Ok(Some(revision))
+            }
+            Err(store::Error::Conflict { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
