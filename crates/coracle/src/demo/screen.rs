@@ -25,6 +25,9 @@ struct Terminal {
     colours: bool,
     /// Lines of the frame that is on the screen.
     drawn: usize,
+    /// Widths of the table's columns so far.
+    columns: Vec<usize>,
+    cursor_hidden: bool,
 }
 
 /// No terminal: what was told already.
@@ -49,7 +52,12 @@ impl Screen {
         put("\x1b[?25l");
         Self {
             started,
-            kind: Kind::Terminal(Terminal { colours, drawn: 0 }),
+            kind: Kind::Terminal(Terminal {
+                colours,
+                drawn: 0,
+                columns: Vec::new(),
+                cursor_hidden: true,
+            }),
         }
     }
 
@@ -88,7 +96,9 @@ impl Screen {
 
     /// Leaves the last frame where it is and gives the cursor back.
     pub fn close(&mut self) {
-        if let Kind::Terminal(terminal) = &mut self.kind {
+        if let Kind::Terminal(terminal) = &mut self.kind
+            && std::mem::take(&mut terminal.cursor_hidden)
+        {
             terminal.drawn = 0;
             put("\x1b[?25h");
         }
@@ -104,7 +114,7 @@ impl Drop for Screen {
 impl Terminal {
     fn draw(&mut self, scene: &Scene) {
         let (width, height) = size();
-        let lines = view::frame(scene, width, height);
+        let lines = view::frame(scene, width, height, &mut self.columns);
         let mut text = self.back_to_top();
         for line in &lines {
             let _ = writeln!(text, "{}\x1b[K", line.paint(width, self.colours));

@@ -7,12 +7,13 @@ use super::pods::{Pod, Pods};
 use super::scene::{Flow, Scene};
 use super::text::{Line, Style, grouped};
 
-/// The frame for a terminal of this size; never more lines than fit.
-pub fn frame(scene: &Scene, width: usize, height: usize) -> Vec<Line> {
+/// The frame for a terminal of this size; never more lines than fit. `columns` holds the widths of the table's columns in
+/// earlier frames, so that the table does not jump.
+pub fn frame(scene: &Scene, width: usize, height: usize, columns: &mut Vec<usize>) -> Vec<Line> {
     let mut lines = vec![Line::default(), progress(scene, width), Line::default()];
     let mut below = vec![Line::default()];
     below.extend(scene.flow.iter().flat_map(|flow| traffic(flow, width)));
-    let mut table = table(scene, width);
+    let mut table = table(scene, width, columns);
     let room = height.saturating_sub(lines.len() + below.len() + 1);
     if table.len() > room {
         let hidden = table.len() - room.saturating_sub(1);
@@ -33,8 +34,8 @@ fn progress(scene: &Scene, width: usize) -> Line {
         .with(Style::Dim, format!("  {:.1} s", scene.elapsed.as_secs_f64()))
 }
 
-fn table(scene: &Scene, width: usize) -> Vec<Line> {
-    let text = columns_that_fit(&scene.pods, width.saturating_sub(2));
+fn table(scene: &Scene, width: usize, columns: &mut Vec<usize>) -> Vec<Line> {
+    let text = columns_that_fit(&scene.pods, width.saturating_sub(2), columns);
     let is_original = |pod: &Pod| scene.original.is_empty() || scene.original.contains(&pod.hash);
     let style = |pod: &Pod| match (pod.terminating, pod.ready, is_original(pod)) {
         (true, _, _) => Style::Dim,
@@ -50,13 +51,13 @@ fn table(scene: &Scene, width: usize) -> Vec<Line> {
 }
 
 /// The table without the last columns where they do not fit.
-fn columns_that_fit(pods: &Pods, width: usize) -> String {
+fn columns_that_fit(pods: &Pods, width: usize, widths: &mut Vec<usize>) -> String {
     let mut columns = pods.headings.len();
     loop {
         let cut = |cells: &Vec<String>| cells.iter().take(columns).cloned().collect();
         let rows = pods.rows.iter().map(|pod| cut(&pod.cells));
         let lines: Vec<Vec<String>> = std::iter::once(cut(&pods.headings)).chain(rows).collect();
-        let text = align(&lines, &mut Vec::new());
+        let text = align(&lines, widths);
         if columns <= 3 || text.lines().all(|line| line.chars().count() <= width) {
             return text;
         }
@@ -107,7 +108,7 @@ mod tests {
     }
 
     fn drawn(width: usize, height: usize) -> Vec<String> {
-        frame(&scene(), width, height)
+        frame(&scene(), width, height, &mut Vec::new())
             .iter()
             .map(|line| line.paint(width, false))
             .collect()
