@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -71,8 +71,7 @@ impl Cluster {
             server: None,
         };
         cluster.up();
-        let kubectl = cluster.kubectl();
-        kubectl.ok(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]);
+        cluster.nodes_ready();
         cluster
     }
 
@@ -91,6 +90,21 @@ impl Cluster {
         self.server = Some(server);
         // The line says where the API is; only an answer says that the kubeconfig leads there, too.
         self.kubectl().ok(&["get", "--raw", "/readyz"]);
+    }
+
+    /// Waits until all nodes are there and ready.
+    pub fn nodes_ready(&self) {
+        let kubectl = self.kubectl();
+        let mut table = Background::start(&mut kubectl.command(&["get", "nodes", "-w", "--no-headers"]));
+        let deadline = Instant::now() + START;
+        let mut ready = BTreeSet::new();
+        while ready.len() < usize::from(self.options.nodes) {
+            let line = table.line(deadline).expect("the watch goes on");
+            let mut cells = line.split_whitespace();
+            if let (Some(name), Some("Ready")) = (cells.next(), cells.next()) {
+                ready.insert(name.to_owned());
+            }
+        }
     }
 
     /// A command of the binary, as the cluster's user.

@@ -55,7 +55,7 @@ fn a_server_that_comes_back_takes_its_pods_over_as_they_are() {
     cluster.crash();
     cluster.up();
     let kubectl = cluster.kubectl();
-    kubectl.ok(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]);
+    cluster.nodes_ready();
     kubectl.rolled_out("nginx-deployment");
     assert_eq!(pods::list(&kubectl, "app=nginx"), pods);
     assert_eq!(cluster.pod_processes(), processes);
