@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use informer::{Informer, Key, Next, Resource};
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+    PropagationPolicy,
+};
 use kube::{Api, Client};
 use serde::Serialize;
 use serde_json::Value;
@@ -179,5 +182,21 @@ pub fn describe<K: kube::Resource<DynamicType = ()>>(object: &K) -> String {
     match &object.meta().generate_name {
         Some(prefix) if object.meta().name.is_none() => format!("{kind} {prefix}"),
         _ => format!("{kind} {}", Key::of(object)),
+    }
+}
+
+/// The objects of a kind; in one namespace if the kind has that.
+pub fn objects(client: Client, kind: &api::Kind, namespace: &str) -> Api<DynamicObject> {
+    let resource = ApiResource {
+        group: kind.group.to_owned(),
+        version: kind.version.to_owned(),
+        api_version: kind.api_version(),
+        kind: kind.kind.to_owned(),
+        plural: kind.plural.to_owned(),
+    };
+    if kind.namespaced {
+        Api::namespaced_with(client, namespace, &resource)
+    } else {
+        Api::all_with(client, &resource)
     }
 }

@@ -1,2 +1,113 @@
-use crate::context::Context;
-pub async fn run(_context: Context) {}
+//! What every namespace is born with: the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`.
+//!
+//! Flows in: Namespaces, and the ConfigMap of the namespace `default`, which the API server makes. Flows out: copies of it and
+//! ServiceAccounts, in namespaces that lack them.
+
+use std::collections::BTreeMap;
+
+use informer::{Key, Next, Queue};
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use k8s_openapi::{Metadata, NamespaceResourceScope};
+use kube::Api;
+use kube::api::{ObjectMeta, PostParams};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::RequestError;
+use crate::context::{Context, attempt, describe};
+
+const WORKERS: usize = 2;
+
+const ACCOUNT: &str = "default";
+const ROOT_CA: &str = "kube-root-ca.crt";
+
+/// Runs the controller until the context's stop.
+pub async fn run(context: Context) {
+    let queue = Queue::new("serviceaccount");
+    let changed = queue.clone();
+    context.caches.namespaces.on_change(Box::new(move |_, new| {
+        new.into_iter()
+            .for_each(|namespace| changed.add(Key::of(&**namespace)));
+    }));
+    let stop = context.stop.clone();
+    let reconcile = move |key: Key| {
+        let context = context.clone();
+        async move { attempt(sync(&context, &key)).await }
+    };
+    queue.run(WORKERS, stop, reconcile).await;
+}
+
+async fn sync(context: &Context, key: &Key) -> Result<Next, RequestError> {
+    let is_there = |namespace: &std::sync::Arc<k8s_openapi::api::core::v1::Namespace>| {
+        namespace.metadata.deletion_timestamp.is_none()
+    };
+    if context.caches.namespaces.get(key).filter(is_there).is_none() {
+        return Ok(Next::Wait);
+    }
+    let metadata = |name: &str| ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(key.name.clone()),
+        ..ObjectMeta::default()
+    };
+    ensure(
+        context,
+        ServiceAccount {
+            metadata: metadata(ACCOUNT),
+            ..ServiceAccount::default()
+        },
+    )
+    .await?;
+    if let Some(data) = root_ca(context).await? {
+        let mut copy = ConfigMap {
+            metadata: metadata(ROOT_CA),
+            data: Some(data),
+            ..ConfigMap::default()
+        };
+        let note = "Contains a CA bundle that can be used to verify the kube-apiserver.";
+        copy.metadata.annotations = Some([("kubernetes.io/description".to_owned(), note.to_owned())].into());
+        ensure(context, copy).await?;
+    }
+    Ok(Next::Wait)
+}
+
+/// The cluster's CA certificates.
+async fn root_ca(context: &Context) -> Result<Option<BTreeMap<String, String>>, RequestError> {
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), "default");
+    let original = api.get_opt(ROOT_CA).await;
+    let original = original.map_err(|source| RequestError::Read {
+        what: format!("ConfigMap default/{ROOT_CA}"),
+        source,
+    })?;
+    Ok(original.and_then(|original| original.data))
+}
+
+/// Creates an object unless one of its name exists.
+async fn ensure<K>(context: &Context, object: K) -> Result<(), RequestError>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Metadata<Ty = ObjectMeta>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + std::fmt::Debug,
+{
+    let namespace = object.metadata().namespace.as_deref().unwrap_or_default();
+    let name = object.metadata().name.as_deref().unwrap_or_default();
+    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
+    let existing = api.get_metadata_opt(name).await;
+    let what = || describe(&object);
+    if existing
+        .map_err(|source| RequestError::Read { what: what(), source })?
+        .is_some()
+    {
+        return Ok(());
+    }
+    match api.create(&PostParams::default(), &object).await {
+        Ok(_) => Ok(()),
+        Err(source) => {
+            let error = RequestError::Create { what: what(), source };
+            let is_fine = error.already_exists() || error.namespace_is_terminating();
+            if is_fine { Ok(()) } else { Err(error) }
+        }
+    }
+}
