@@ -3,13 +3,15 @@
 //! Flows in: JSON as the client sent it. Flows out: an object that has only known fields of the right types, `null`s
 //! dropped and quantities canonical; the paths of unknown fields; or the first field of a wrong type.
 
+mod go_types;
+
 use k8s_openapi::ByteString;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::kind::{DecodeError, Decoded};
 use crate::quantity;
-use crate::types::{self, Shape};
+use crate::types::{self, Shape, ZERO_TIME};
 
 /// Decodes `object` as the type called `root`.
 ///
@@ -57,11 +59,10 @@ impl Decoder {
         let Some(kind) = types::by_name(name) else {
             return Ok(Value::Object(fields));
         };
-        let outer = std::mem::replace(&mut self.owner, short(name).to_owned());
+        let outer = std::mem::replace(&mut self.owner, go_types::short(name).to_owned());
         let mut decoded = Map::new();
         for (field, value) in fields {
-            self.path.push(Segment::Field(field));
-            let field = self.last_field();
+            self.path.push(Segment::Field(field.clone()));
             match kind.fields.get(&field) {
                 None => self.unknown.push(self.pointer()),
                 Some(_) if value.is_null() => {}
@@ -73,14 +74,10 @@ impl Decoder {
             self.path.pop();
         }
         self.owner = outer;
-        Ok(Value::Object(decoded))
-    }
-
-    fn last_field(&self) -> String {
-        match self.path.last() {
-            Some(Segment::Field(field)) => field.clone(),
-            _ => String::new(),
+        for time in &kind.times {
+            decoded.entry(time.as_str()).or_insert_with(|| ZERO_TIME.into());
         }
+        Ok(Value::Object(decoded))
     }
 
     fn items(&mut self, item: &Shape, items: Vec<Value>) -> Result<Value, DecodeError> {
@@ -217,65 +214,11 @@ impl Decoder {
             Segment::Key(_) | Segment::Index(_) => None,
         });
         let in_field = matches!(self.path.last(), Some(Segment::Field(_)));
-        if let Some(name) = field.and_then(|field| named_type(&self.owner, field, shape, in_field)) {
+        if let Some(name) = field.and_then(|field| go_types::named(&self.owner, field, shape, in_field)) {
             return name.to_owned();
         }
-        go_name(shape)
+        go_types::name(shape)
     }
-}
-
-/// Go's type for a shape that has no name of its own.
-fn go_name(shape: &Shape) -> String {
-    match shape {
-        Shape::String => "string".to_owned(),
-        Shape::Bytes => "[]uint8".to_owned(),
-        Shape::Int32 => "int32".to_owned(),
-        Shape::Int64 => "int64".to_owned(),
-        Shape::Double => "float64".to_owned(),
-        Shape::Bool => "bool".to_owned(),
-        Shape::Time => "v1.Time".to_owned(),
-        Shape::Quantity => "resource.Quantity".to_owned(),
-        Shape::IntOrString => "intstr.IntOrString".to_owned(),
-        Shape::Any => "interface {}".to_owned(),
-        Shape::Object(name) => {
-            let mut parts = name.rsplit('.');
-            let (last, package) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            format!("{package}.{last}")
-        }
-        Shape::List(item) => format!("[]{}", go_name(item)),
-        Shape::Map(item) => format!("map[string]{}", go_name(item)),
-    }
-}
-
-/// Fields whose type has a name in Go though it is plain text, a plain list or a plain map in JSON.
-fn named_type(owner: &str, field: &str, shape: &Shape, in_field: bool) -> Option<&'static str> {
-    Some(match (owner, field, shape) {
-        (_, "protocol", Shape::String) => "v1.Protocol",
-        ("PodSpec", "restartPolicy", Shape::String) => "v1.RestartPolicy",
-        ("Container", "restartPolicy", Shape::String) => "v1.ContainerRestartPolicy",
-        ("PodSpec", "dnsPolicy", Shape::String) => "v1.DNSPolicy",
-        ("PodSpec", "preemptionPolicy", Shape::String) => "v1.PreemptionPolicy",
-        (_, "imagePullPolicy", Shape::String) => "v1.PullPolicy",
-        (_, "terminationMessagePolicy", Shape::String) => "v1.TerminationMessagePolicy",
-        (_, "scheme", Shape::String) => "v1.URIScheme",
-        ("Toleration" | "Taint", "effect", Shape::String) => "v1.TaintEffect",
-        ("Toleration", "operator", Shape::String) => "v1.TolerationOperator",
-        ("DeploymentStrategy", "type", Shape::String) => "v1.DeploymentStrategyType",
-        ("ServiceSpec", "type", Shape::String) => "v1.ServiceType",
-        ("ServiceSpec", "sessionAffinity", Shape::String) => "v1.ServiceAffinity",
-        ("Secret", "type", Shape::String) => "v1.SecretType",
-        ("PodStatus", "phase", Shape::String) => "v1.PodPhase",
-        ("LabelSelectorRequirement", "operator", Shape::String) => "v1.LabelSelectorOperator",
-        (_, "capabilities", _) => return None,
-        ("ResourceRequirements", "limits" | "requests", Shape::Map(_)) if in_field => "v1.ResourceList",
-        (_, "capacity" | "allocatable", Shape::Map(_)) if in_field => "v1.ResourceList",
-        _ => return None,
-    })
-}
-
-/// The name of a type without its package.
-fn short(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
 }
 
 fn as_int32(number: &serde_json::Number) -> Option<i32> {
@@ -296,146 +239,5 @@ fn zero(shape: &Shape) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn deployment(object: Value) -> Result<Decoded, String> {
-        decode("io.k8s.api.apps.v1.Deployment", object).map_err(|error| error.message)
-    }
-
-    fn with_container(container: Value) -> Value {
-        json!({"spec": {"template": {"spec": {"containers": [container]}}}})
-    }
-
-    #[test]
-    fn says_what_go_would_say() {
-        let table = [
-            (
-                json!({"spec": {"replicas": "3"}}),
-                "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
-            ),
-            (
-                json!({"spec": {"replicas": 1.5}}),
-                "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32",
-            ),
-            (
-                json!({"spec": {"paused": "yes"}}),
-                "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.paused of type bool",
-            ),
-            (
-                json!({"spec": "x"}),
-                "json: cannot unmarshal string into Go struct field Deployment.spec of type v1.DeploymentSpec",
-            ),
-            (
-                json!({"metadata": {"labels": {"a": 1}}}),
-                "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string",
-            ),
-            (
-                json!({"spec": {"template": {"spec": {"containers": {}}}}}),
-                "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container",
-            ),
-            (
-                with_container(json!({"ports": [{"containerPort": "80"}]})),
-                "json: cannot unmarshal string into Go struct field ContainerPort.spec.template.spec.containers.ports.containerPort of type int32",
-            ),
-            (
-                with_container(json!({"env": [{"name": "A", "value": 1}]})),
-                "json: cannot unmarshal number into Go struct field EnvVar.spec.template.spec.containers.env.value of type string",
-            ),
-            (
-                with_container(json!({"resources": {"limits": {"cpu": "much"}}})),
-                "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
-            ),
-            (
-                json!([]),
-                "json: cannot unmarshal array into Go value of type v1.Deployment",
-            ),
-        ];
-        for (object, wanted) in table {
-            assert_eq!(deployment(object).err().as_deref(), Some(wanted));
-        }
-    }
-
-    #[test]
-    fn removes_and_names_unknown_fields() {
-        let mut object = with_container(json!({"name": "a", "foo": 1}));
-        object["bar"] = json!({});
-        let decoded = deployment(object).map(|decoded| (decoded.unknown, decoded.object));
-        let unknown = vec![
-            "bar".to_owned(),
-            "spec.template.spec.containers[0].foo".to_owned(),
-        ];
-        assert_eq!(decoded, Ok((unknown, with_container(json!({"name": "a"})))));
-    }
-
-    #[test]
-    fn is_as_lenient_as_upstream() {
-        let object = json!({
-            "metadata": {"annotations": {"a": null}, "labels": null},
-            "spec": {
-                "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"}},
-                "template": {"spec": {
-                    "containers": [{"name": "a", "resources": {"limits": {"cpu": 1, "memory": "1024Mi"}}}],
-                    "volumes": [{"name": "v", "emptyDir": {}}],
-                }},
-            },
-        });
-        let object = deployment(object)
-            .map(|decoded| decoded.object)
-            .unwrap_or_default();
-        assert_eq!(object["metadata"], json!({"annotations": {"a": ""}}));
-        let spec = &object["spec"]["template"]["spec"];
-        assert_eq!(
-            spec["containers"][0]["resources"]["limits"],
-            json!({"cpu": "1", "memory": "1Gi"})
-        );
-        assert_eq!(spec["volumes"][0]["emptyDir"], json!({}));
-    }
-
-    fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            "[a-z0-9]{0,4}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(6, 48, 4, |inner| {
-            let key = prop_oneof![
-                Just("metadata"),
-                Just("spec"),
-                Just("template"),
-                Just("containers"),
-                Just("labels"),
-                Just("name"),
-                Just("resources"),
-                Just("limits"),
-                Just("x"),
-            ];
-            prop_oneof![
-                proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-                proptest::collection::vec((key, inner), 0..4).prop_map(|pairs| {
-                    Value::Object(
-                        pairs
-                            .into_iter()
-                            .map(|(key, value)| (key.to_owned(), value))
-                            .collect(),
-                    )
-                }),
-            ]
-        })
-    }
-
-    proptest! {
-        /// Whatever passes is a Deployment for the typed code behind, too.
-        #[test]
-        fn what_passes_is_typed(object in any_json()) {
-            if let Ok(decoded) = deployment(object) {
-                let typed = k8s_openapi::api::apps::v1::Deployment::deserialize(&decoded.object);
-                prop_assert!(typed.is_ok(), "{:?}", typed.err());
-            }
-        }
-    }
-}
+#[path = "decode_tests.rs"]
+mod tests;

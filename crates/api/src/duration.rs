@@ -6,6 +6,8 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const YEAR: i64 = 365 * DAY;
+/// The start of the year 1: a time that nobody set.
+const GO_ZERO: i64 = -62_135_596_800;
 
 /// A duration of `seconds` with two or three significant digits. Clocks may differ: down to -2 s counts as zero.
 #[must_use]
@@ -28,7 +30,8 @@ pub fn human(seconds: i64) -> String {
 /// How long before `now` (Unix seconds) something happened; `<unknown>` if it is not known when.
 #[must_use]
 pub fn since(time: Option<jiff::Timestamp>, now: i64) -> String {
-    time.map_or_else(|| "<unknown>".to_owned(), |time| human(now - time.as_second()))
+    let known = time.filter(|time| time.as_second() > GO_ZERO);
+    known.map_or_else(|| "<unknown>".to_owned(), |time| human(now - time.as_second()))
 }
 
 /// Two units; the smaller one is left out when it is zero.
@@ -71,6 +74,7 @@ mod tests {
     #[test]
     fn tells_unknown_from_zero() {
         assert_eq!(since(None, 5), "<unknown>");
+        assert_eq!(since("0001-01-01T00:00:00Z".parse().ok(), 5), "<unknown>");
         assert_eq!(since(jiff::Timestamp::from_second(5).ok(), 5), "0s");
     }
 }

@@ -3,6 +3,7 @@
 //! Flows in: untyped JSON objects. Flows out: decoded, defaulted, validated JSON objects, table cells, selectable fields.
 //! The API server knows kinds only through [`Kind`]; it has no `match` on a kind's name. Never does I/O.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::Value;
@@ -51,6 +52,8 @@ pub struct Kind {
     pub fields: fn(&Value) -> Vec<(&'static str, String)>,
     /// The names that `fields` yields: to refuse others with "field label not supported".
     pub field_names: &'static [&'static str],
+    /// What OpenAPI calls the kind's type, `io.k8s.api.apps.v1.Deployment`: where walking its fields begins.
+    pub type_name: fn() -> Cow<'static, str>,
     /// The OpenAPI schema of the kind; the types it refers to are left in the generator.
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
     /// Where the objects are kept, if this kind is another view of the stored objects of a kind of another group.

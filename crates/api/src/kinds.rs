@@ -67,3 +67,7 @@ pub fn by_kind(api_version: &str, kind: &str) -> Option<&'static Kind> {
 #[cfg(test)]
 #[path = "kinds_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "kinds_properties.rs"]
+mod properties;

@@ -29,7 +29,7 @@ pub fn schemas(group: &str, version: &str) -> Map<String, Value> {
     let mut wanted: Vec<String> = [LIST_META, STATUS, DELETE_OPTIONS, SCALE]
         .map(str::to_owned)
         .to_vec();
-    wanted.extend(served.iter().map(|kind| root(kind)));
+    wanted.extend(served.iter().map(|kind| (kind.type_name)().into_owned()));
     while let Some(name) = wanted.pop() {
         let Some(schema) = all.get(&name).filter(|_| !published.contains_key(&name)) else {
             continue;
@@ -38,7 +38,7 @@ pub fn schemas(group: &str, version: &str) -> Map<String, Value> {
         published.insert(name.clone(), publish(&name, schema.clone()));
     }
     for kind in served {
-        let name = root(kind);
+        let name = (kind.type_name)().into_owned();
         if let Some(schema) = published.get_mut(&name) {
             identify(schema, kind, kind.kind);
         }
@@ -46,15 +46,6 @@ pub fn schemas(group: &str, version: &str) -> Map<String, Value> {
     }
     identify_shared(&mut published);
     published
-}
-
-/// The schema name of a kind, `io.k8s.api.apps.v1.Deployment`.
-#[must_use]
-pub fn root(kind: &Kind) -> String {
-    let mut generator = schemars::generate::SchemaSettings::openapi3().into_generator();
-    let schema = (kind.schema)(&mut generator);
-    let reference = schema.get("$ref").and_then(Value::as_str).unwrap_or_default();
-    reference.strip_prefix(PREFIX).unwrap_or(reference).to_owned()
 }
 
 /// Adds the names of the types that a schema refers to.

@@ -55,12 +55,19 @@ pub fn copy(object: &mut Value, from: &Value, field: &str) {
 }
 
 /// The map at `field`, made if there is none.
-pub fn map<'a>(object: &'a mut Value, field: &str) -> Option<&'a mut Map<String, Value>> {
+fn map<'a>(object: &'a mut Value, field: &str) -> Option<&'a mut Map<String, Value>> {
     object
         .as_object_mut()?
         .entry(field)
         .or_insert_with(|| Value::Object(Map::new()))
         .as_object_mut()
+}
+
+/// Sets a field of the map at `parent`, which is made if there is none.
+pub fn set(object: &mut Value, parent: &str, field: &str, value: Value) {
+    if let Some(map) = map(object, parent) {
+        map.insert(field.to_owned(), value);
+    }
 }
 
 fn status_only(object: &mut Value, old: &Value) {

@@ -117,6 +117,7 @@ impl Kind {
             cells: cells::<T>,
             fields: fields::<T>,
             field_names: row.fields,
+            type_name: T::schema_name,
             schema: schema::<T>,
             stored_as: row.stored_as,
         }

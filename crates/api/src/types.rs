@@ -21,6 +21,8 @@ pub struct Type {
     pub name: String,
     /// What each field holds.
     pub fields: BTreeMap<String, Shape>,
+    /// Times that are always there; one that nobody set is [`ZERO_TIME`].
+    pub times: Vec<String>,
 }
 
 /// What a field holds.
@@ -56,6 +58,9 @@ pub enum Shape {
 
 /// What references to schemas begin with.
 pub const PREFIX: &str = "#/components/schemas/";
+/// Go's time that nobody set.
+pub const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
 
 /// The type called `name`, if a served kind uses it.
@@ -103,11 +108,20 @@ fn graph() -> &'static HashMap<String, Type> {
     GRAPH.get_or_init(|| {
         let types = schemas().into_iter().filter_map(|(name, schema)| {
             let fields = schema.get("properties")?.as_object()?;
-            let fields = fields
+            let fields: BTreeMap<_, _> = fields
                 .iter()
                 .map(|(field, schema)| (field.clone(), shape(schema)))
                 .collect();
-            Some((name.clone(), Type { name, fields }))
+            let required = schema
+                .get("required")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
+            let required = required.filter_map(Value::as_str).map(str::to_owned);
+            let times = required
+                .filter(|field| fields.get(field) == Some(&Shape::Time))
+                .collect();
+            Some((name.clone(), Type { name, fields, times }))
         });
         types.collect()
     })

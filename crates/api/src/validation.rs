@@ -2,6 +2,7 @@
 //!
 //! Flows in: typed objects. Flows out: causes, in upstream's words. A kind's own rules are in its own module.
 
+pub mod affinity;
 pub mod container;
 pub mod errors;
 pub mod metadata;

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, RollingUpdateDeploy
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::defaults::{pod_spec, text};
 use crate::kind::{Subresource, Write};
@@ -61,7 +61,11 @@ impl Served for Deployment {
                     crate::prepare::copy(metadata, old, "labels");
                 }
             }
-            (_, None) => drop(crate::prepare::map(object, "status")),
+            (_, None) => drop(
+                object
+                    .as_object_mut()
+                    .map(|fields| fields.insert("status".to_owned(), json!({}))),
+            ),
             _ => {}
         }
     }

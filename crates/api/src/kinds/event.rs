@@ -219,7 +219,7 @@ impl Facts<'_> {
         let event_time = self.event_time.map(|time| time.0);
         let ago = |time| duration::since(time, now);
         let first = self.first.map(|time| time.0).or(event_time);
-        let mut last = self.last.map(|time| time.0).or(event_time);
+        let mut last = self.last.map(|time| time.0).or(first);
         let mut count = self.count;
         if let Some((series_count, series_last)) = self.series {
             count = series_count;
@@ -240,7 +240,7 @@ impl Facts<'_> {
             self.message.unwrap_or_default().trim().into(),
             ago(first).into(),
             // An event that does not count happened once.
-            count.max(1).to_string().into(),
+            count.max(1).into(),
             name(self.metadata),
         ]
     }
@@ -323,7 +323,7 @@ mod tests {
         let texts = event.cells(1_704_067_200 + 90);
         assert_eq!(
             json!(texts),
-            json!(["30s", "Normal", "R", "pod/p", "", "sched", "m", "90s", "4", "e"])
+            json!(["30s", "Normal", "R", "pod/p", "", "sched", "m", "90s", 4, "e"])
         );
     }
 }

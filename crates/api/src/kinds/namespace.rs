@@ -4,13 +4,15 @@ use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
 
 use crate::kind::{NameRule, Subresource, Write};
-use crate::prepare::{copy, map};
+use crate::prepare::{copy, set};
 use crate::served::{Row, Served};
 use crate::table::{age, column, name};
 use crate::validation::{Errors, Path, names};
 
 /// The label of every namespace: its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// Keeps a namespace until its content is gone.
+const FINALIZER: &str = "kubernetes";
 
 impl Served for Namespace {
     const ROW: Row = Row {
@@ -37,25 +39,12 @@ impl Served for Namespace {
     /// Finalizers of the spec change by `/finalize` only.
     fn prepare(object: &mut Value, old: Option<&Value>, write: Write) {
         match old {
-            None => {
-                let finalizers =
-                    map(object, "spec").map(|spec| spec.entry("finalizers").or_insert(Value::Null));
-                if let Some(finalizers) = finalizers.filter(|finalizers| {
-                    !finalizers
-                        .as_array()
-                        .into_iter()
-                        .flatten()
-                        .any(|finalizer| finalizer == "kubernetes")
-                }) {
-                    let others = finalizers.as_array().cloned().unwrap_or_default();
-                    *finalizers = others.into_iter().chain([json!("kubernetes")]).collect();
-                }
-                if let Some(status) = map(object, "status") {
-                    status.insert("phase".to_owned(), json!("Active"));
-                }
-            }
             Some(old) if write == Write::Main => copy(object, old, "spec"),
             Some(_) => {}
+            None => {
+                set(object, "spec", "finalizers", json!([FINALIZER]));
+                set(object, "status", "phase", json!("Active"));
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::defaults::pod_spec;
 use crate::kind::{Subresource, Write};
 use crate::pods;
-use crate::prepare::map;
+use crate::prepare::set;
 use crate::served::{Row, Served};
 use crate::table::{self, column, wide};
 use crate::validation::{self, Errors, Path};
@@ -74,10 +74,8 @@ impl Served for Pod {
         if let (Some(fields), Ok(spec)) = (object.as_object_mut(), serde_json::to_value(&spec)) {
             fields.insert("spec".to_owned(), spec);
         }
-        if let Some(status) = map(object, "status") {
-            status.insert("phase".to_owned(), json!("Pending"));
-            status.insert("qosClass".to_owned(), json!(class));
-        }
+        set(object, "status", "phase", json!("Pending"));
+        set(object, "status", "qosClass", json!(class));
     }
 
     fn validate(&self, old: Option<&Self>, write: Write, errors: &mut Errors) {
@@ -88,6 +86,9 @@ impl Served for Pod {
         let path = Path::ROOT.field("spec");
         let spec = self.spec.as_ref().unwrap_or(&empty);
         validation::pod_spec::pod_spec(spec, &path, errors);
+        if old.is_none() && spec.ephemeral_containers.iter().flatten().next().is_some() {
+            errors.forbidden(&path.field("ephemeralContainers"), "cannot be set on create");
+        }
         if let Some(old) = old {
             validation::pod_update::update(spec, old.spec.as_ref().unwrap_or(&empty), &path, errors);
         }

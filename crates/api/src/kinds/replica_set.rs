@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::deployment::{template_of_workload, workload_selector};
 use crate::defaults::pod_spec;
 use crate::kind::{Subresource, Write};
+use crate::prepare::set;
 use crate::served::{Row, Served};
 use crate::table::{age, column, containers, name, number, selector, wide};
 use crate::validation::{Errors, Path};
@@ -40,10 +41,8 @@ impl Served for ReplicaSet {
     }
 
     fn prepare(object: &mut Value, old: Option<&Value>, _write: Write) {
-        if old.is_none()
-            && let Some(status) = crate::prepare::map(object, "status")
-        {
-            status.insert("replicas".to_owned(), 0.into());
+        if old.is_none() {
+            set(object, "status", "replicas", 0.into());
         }
     }
 

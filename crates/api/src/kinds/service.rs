@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::defaults::text;
 use crate::kind::{NameRule, Subresource, Write};
@@ -72,9 +72,7 @@ impl Served for Service {
             Some(old) if write == Write::Main => allocated::keep(object, old),
             Some(_) => {}
             None => {
-                if let Some(status) = crate::prepare::map(object, "status") {
-                    status.insert("loadBalancer".to_owned(), Value::Object(serde_json::Map::new()));
-                }
+                crate::prepare::set(object, "status", "loadBalancer", Value::Object(Map::new()));
             }
         }
     }

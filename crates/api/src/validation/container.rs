@@ -7,6 +7,19 @@ use super::{Errors, Path, names, probe, resources, values, volume};
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 const MESSAGE_POLICIES: [&str; 2] = ["FallbackToLogsOnError", "File"];
 
+/// What a pod can be told about itself, besides its labels and annotations one by one.
+const DOWNWARD_FIELDS: [&str; 9] = [
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
+
 /// Checks containers and init containers: each by itself, and that no two have the same name or host port.
 pub fn containers(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     let list = path.field("containers");
@@ -225,37 +238,22 @@ fn env_source(variable: &EnvVar, path: &Path<'_>, errors: &mut Errors) {
     match count {
         0 => {
             let detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
-            errors.invalid(path, &serde_json::json!({}), detail);
+            errors.invalid(path, "", detail);
         }
         1 if variable.value.as_deref().is_some_and(|value| !value.is_empty()) => {
-            errors.invalid(
-                path,
-                &serde_json::json!({}),
-                "may not be specified when `value` is not empty",
-            );
+            errors.invalid(path, "", "may not be specified when `value` is not empty");
         }
         1 => {}
-        _ => errors.invalid(
-            path,
-            &serde_json::json!({}),
-            "may not have more than one field specified at a time",
-        ),
+        _ => errors.invalid(path, "", "may not have more than one field specified at a time"),
     }
     if let Some(field) = &source.field_ref
         && !is_downward_field(&field.field_path)
     {
-        let supported = [
-            "metadata.name",
-            "metadata.namespace",
-            "metadata.uid",
-            "spec.nodeName",
-            "spec.serviceAccountName",
-            "status.hostIP",
-            "status.hostIPs",
-            "status.podIP",
-            "status.podIPs",
-        ];
-        errors.not_supported(&path.field("fieldRef.fieldPath"), &field.field_path, &supported);
+        errors.not_supported(
+            &path.field("fieldRef.fieldPath"),
+            &field.field_path,
+            &DOWNWARD_FIELDS,
+        );
     }
     let keys = [
         (
@@ -283,23 +281,12 @@ fn env_source(variable: &EnvVar, path: &Path<'_>, errors: &mut Errors) {
 
 /// What a pod can be told about itself.
 fn is_downward_field(path: &str) -> bool {
-    let plain = [
-        "metadata.name",
-        "metadata.namespace",
-        "metadata.uid",
-        "spec.nodeName",
-        "spec.serviceAccountName",
-        "status.hostIP",
-        "status.hostIPs",
-        "status.podIP",
-        "status.podIPs",
-    ];
     let is_entry = |map: &str| {
         path.strip_prefix(map)
             .and_then(|rest| rest.strip_prefix("['"))
             .is_some_and(|rest| rest.ends_with("']"))
     };
-    plain.contains(&path) || is_entry("metadata.labels") || is_entry("metadata.annotations")
+    DOWNWARD_FIELDS.contains(&path) || is_entry("metadata.labels") || is_entry("metadata.annotations")
 }
 
 fn env_from(container: &Container, path: &Path<'_>, errors: &mut Errors) {

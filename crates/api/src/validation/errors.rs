@@ -18,18 +18,6 @@ impl Errors {
         self.causes
     }
 
-    /// Whether nothing was wrong.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.causes.is_empty()
-    }
-
-    /// How many causes there are: to see whether a check found any.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.causes.len()
-    }
-
     /// A value is missing.
     pub fn required(&mut self, path: &Path<'_>, detail: &str) {
         self.push("FieldValueRequired", path, with_detail("Required value", detail));

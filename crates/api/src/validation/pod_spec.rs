@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Toleration};
 
-use super::{Errors, Path, container, metadata, names, volume};
+use super::{Errors, Path, affinity, container, metadata, names, values, volume};
 
 const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
 const DNS_POLICIES: [&str; 4] = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
@@ -18,7 +18,14 @@ pub fn template(template: &PodTemplateSpec, path: &Path<'_>, errors: &mut Errors
     metadata::labels(labels, &path.field("metadata.labels"), errors);
     metadata::annotations(annotations, &path.field("metadata.annotations"), errors);
     match &template.spec {
-        Some(spec) => pod_spec(spec, &path.field("spec"), errors),
+        Some(spec) => {
+            let path = path.field("spec");
+            pod_spec(spec, &path, errors);
+            if spec.ephemeral_containers.iter().flatten().next().is_some() {
+                let detail = "ephemeral containers not allowed in pod template";
+                errors.forbidden(&path.field("ephemeralContainers"), detail);
+            }
+        }
         None => errors.required(&path.field("spec.containers"), ""),
     }
 }
@@ -85,6 +92,45 @@ pub fn pod_spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
         );
     }
     spread(spec, &path.field("topologySpreadConstraints"), errors);
+    if let Some(affinity) = &spec.affinity {
+        affinity::validate(affinity, &path.field("affinity"), errors);
+    }
+    gates(spec, path, errors);
+    aliases(spec, &path.field("hostAliases"), errors);
+}
+
+/// Conditions that make a pod ready, and obstacles to its being scheduled, by name.
+fn gates(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+    let readiness = path.field("readinessGates");
+    for (index, gate) in spec.readiness_gates.iter().flatten().enumerate() {
+        let path = readiness.index(index);
+        let path = path.field("conditionType");
+        errors.problems(
+            &path,
+            &gate.condition_type,
+            &names::qualified_name(&gate.condition_type),
+        );
+    }
+    let scheduling = path.field("schedulingGates");
+    let gates = spec.scheduling_gates.as_deref().unwrap_or_default();
+    for (index, gate) in gates.iter().enumerate() {
+        let path = scheduling.index(index);
+        errors.problems(&path, &gate.name, &names::qualified_name(&gate.name));
+        if gates[..index].contains(gate) {
+            errors.duplicate(&path, &gate.name);
+        }
+    }
+}
+
+fn aliases(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+    for (index, alias) in spec.host_aliases.iter().flatten().enumerate() {
+        let path = path.index(index);
+        errors.problems(&path.field("ip"), &alias.ip, &values::ip(&alias.ip));
+        let hostnames = path.field("hostnames");
+        for (index, hostname) in alias.hostnames.iter().flatten().enumerate() {
+            errors.problems(&hostnames.index(index), hostname, &names::subdomain(hostname));
+        }
+    }
 }
 
 fn tolerations(tolerations: &[Toleration], path: &Path<'_>, errors: &mut Errors) {

@@ -117,9 +117,8 @@ impl<'a> Handler<'a> {
         if let Some(sleep) = self.sleep {
             let longest = grace_period.unwrap_or(0);
             if !(0..=longest).contains(&sleep.seconds) {
-                let detail = format!(
-                    "must be non-negative and less than terminationGracePeriodSeconds ({longest}). Enable AllowPodLifecycleSleepActionZeroValue feature gate for zero sleep."
-                );
+                let detail =
+                    format!("must be non-negative and less than terminationGracePeriodSeconds ({longest})");
                 errors.invalid(&path.field("sleep"), &sleep.seconds, &detail);
             }
         }

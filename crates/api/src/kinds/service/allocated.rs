@@ -31,38 +31,40 @@ fn keep_field(spec: &mut Value, old: &Value, field: &str) {
     }
 }
 
+/// A port that existed keeps its node port, unless the writer gave that to another one.
 fn keep_node_ports(spec: &mut Value, old: &Value) {
     let old = old
         .get("ports")
         .and_then(Value::as_array)
         .cloned()
         .unwrap_or_default();
+    let Some(ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else {
+        return;
+    };
+    let mut taken: Vec<_> = ports
+        .iter()
+        .filter_map(|port| port.get("nodePort").cloned())
+        .collect();
     let same =
         |a: &Value, b: &Value| a.get("port") == b.get("port") && a.get("protocol") == b.get("protocol");
-    let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
-    for port in ports
-        .into_iter()
-        .flatten()
-        .filter(|port| port.get("nodePort").is_none())
-    {
+    for port in ports.iter_mut().filter(|port| port.get("nodePort").is_none()) {
         let before = old
             .iter()
             .find(|before| same(before, port))
-            .and_then(|before| before.get("nodePort"))
-            .cloned();
-        if let (Some(fields), Some(node_port)) = (port.as_object_mut(), before) {
-            fields.insert("nodePort".to_owned(), node_port);
+            .and_then(|before| before.get("nodePort"));
+        let Some(before) = before.filter(|before| !taken.contains(before)) else {
+            continue;
+        };
+        if let Some(fields) = port.as_object_mut() {
+            fields.insert("nodePort".to_owned(), before.clone());
+            taken.push(before.clone());
         }
     }
 }
 
-/// A field that the new type does not have goes, unless the writer just set it.
+/// A field that the old type had and the new one has not goes, unless the writer just set it.
 fn drop_useless(spec: &mut Value, old: &Value) {
-    let (no_ip, no_node_ports) = (!has_cluster_ip(spec), !has_node_ports(spec));
-    let Some(fields) = spec.as_object_mut() else {
-        return;
-    };
-    if no_ip {
+    if has_cluster_ip(old) && !has_cluster_ip(spec) {
         for field in [
             "clusterIP",
             "clusterIPs",
@@ -70,37 +72,46 @@ fn drop_useless(spec: &mut Value, old: &Value) {
             "ipFamilyPolicy",
             "internalTrafficPolicy",
         ] {
-            if fields.get(field) == old.get(field) {
-                fields.remove(field);
-            }
+            drop_unchanged(spec, old, field);
         }
     }
-    if no_node_ports {
-        if fields.get("externalTrafficPolicy") == old.get("externalTrafficPolicy") {
-            fields.remove("externalTrafficPolicy");
-        }
+    if has_node_ports(old) && !has_node_ports(spec) {
+        drop_unchanged(spec, old, "externalTrafficPolicy");
         let before = old
             .get("ports")
             .and_then(Value::as_array)
             .cloned()
             .unwrap_or_default();
-        for port in fields
+        for port in spec
             .get_mut("ports")
             .and_then(Value::as_array_mut)
             .into_iter()
             .flatten()
         {
-            let known = before
+            if let Some(before) = before
                 .iter()
-                .any(|before| before.get("nodePort") == port.get("nodePort"));
-            if let Some(port) = port.as_object_mut().filter(|_| known) {
-                port.remove("nodePort");
+                .find(|before| before.get("nodePort") == port.get("nodePort"))
+            {
+                drop_unchanged(port, before, "nodePort");
             }
         }
     }
-    if fields.get("type").and_then(Value::as_str) != Some("LoadBalancer") {
-        fields.remove("allocateLoadBalancerNodePorts");
+    if is_load_balancer(old) && !is_load_balancer(spec) {
+        drop_unchanged(spec, old, "allocateLoadBalancerNodePorts");
     }
+}
+
+fn drop_unchanged(object: &mut Value, old: &Value, field: &str) {
+    if let Some(fields) = object
+        .as_object_mut()
+        .filter(|fields| fields.get(field) == old.get(field))
+    {
+        fields.remove(field);
+    }
+}
+
+fn is_load_balancer(spec: &Value) -> bool {
+    spec.get("type").and_then(Value::as_str) == Some("LoadBalancer")
 }
 
 fn has_cluster_ip(spec: &Value) -> bool {
