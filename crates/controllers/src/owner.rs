@@ -106,7 +106,7 @@ mod tests {
     fn owner(leaving: bool) -> ObjectMeta {
         ObjectMeta {
             uid: Some("us".into()),
-            deletion_timestamp: leaving.then(|| Time(Timestamp::UNIX_EPOCH)),
+            deletion_timestamp: leaving.then_some(Time(Timestamp::UNIX_EPOCH)),
             ..Default::default()
         }
     }

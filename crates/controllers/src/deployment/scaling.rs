@@ -119,3 +119,135 @@ fn fraction(limits: &Limits, set: &Set, total_before: i32) -> i32 {
 fn divide_rounding(a: i64, b: i64) -> i64 {
     (2 * a + b) / (2 * b)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+    use serde_json::json;
+
+    use super::*;
+
+    /// Old ReplicaSets first, oldest first; the last one is new. Each of its size and the noted maximum.
+    fn sets(sizes: &[(i32, Option<i32>)]) -> Sets {
+        let template =
+            |image: usize| json!({ "spec": { "containers": [{ "name": "c", "image": image.to_string() }] } });
+        let set = |(at, (size, max)): (usize, &(i32, Option<i32>))| -> Arc<ReplicaSet> {
+            let annotations = max.map(|max| json!({ MAX_REPLICAS: max.to_string() }));
+            let set = json!({
+                "metadata": {
+                    "name": format!("set-{at}"), "annotations": annotations,
+                    "creationTimestamp": format!("2026-01-01T00:00:0{at}Z"),
+                },
+                "spec": { "replicas": size, "selector": {}, "template": template(at) },
+            });
+            Arc::new(serde_json::from_value(set).unwrap())
+        };
+        let owned: Vec<_> = sizes.iter().enumerate().map(set).collect();
+        let deployment: Deployment = serde_json::from_value(
+            json!({ "metadata": {}, "spec": { "selector": {}, "template": template(sizes.len() - 1) } }),
+        )
+        .unwrap();
+        Sets::of(&deployment, &owned)
+    }
+
+    fn scaled(replicas: i32, surge: i32, total_before: i32, sizes: &[(i32, Option<i32>)]) -> Vec<i32> {
+        let limits = Limits {
+            replicas,
+            surge,
+            unavailable: 0,
+            is_rolling: true,
+        };
+        let mut sets = sets(sizes);
+        scale(&limits, &mut sets, total_before);
+        sets.all().iter().map(|set| set.spec).collect()
+    }
+
+    #[test]
+    fn several_active_ones_share_in_proportion() {
+        for (name, replicas, surge, before, sizes, expected) in [
+            (
+                "the documentation's example",
+                15,
+                3,
+                13,
+                vec![(8, Some(13)), (5, Some(13))],
+                vec![11, 7],
+            ),
+            (
+                "down again",
+                10,
+                3,
+                18,
+                vec![(11, Some(18)), (7, Some(18))],
+                vec![8, 5],
+            ),
+            (
+                "to nothing",
+                0,
+                0,
+                13,
+                vec![(8, Some(13)), (5, Some(13))],
+                vec![0, 0],
+            ),
+            (
+                "nothing noted: the status counts",
+                20,
+                0,
+                10,
+                vec![(5, None), (5, None)],
+                vec![10, 10],
+            ),
+            (
+                "nothing known: all to the largest",
+                20,
+                0,
+                0,
+                vec![(4, None), (6, None)],
+                vec![4, 16],
+            ),
+            (
+                "of equal ones the newer grows first",
+                7,
+                0,
+                4,
+                vec![(2, Some(4)), (2, Some(4))],
+                vec![3, 4],
+            ),
+            (
+                "of equal ones the older shrinks first",
+                5,
+                0,
+                8,
+                vec![(4, Some(8)), (4, Some(8))],
+                vec![2, 3],
+            ),
+            (
+                "the only one takes all",
+                7,
+                1,
+                4,
+                vec![(0, None), (4, Some(5))],
+                vec![0, 7],
+            ),
+            (
+                "none: the new one",
+                3,
+                1,
+                0,
+                vec![(0, None), (0, None)],
+                vec![0, 3],
+            ),
+        ] {
+            assert_eq!(scaled(replicas, surge, before, &sizes), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn rounding_is_to_the_nearest() {
+        for (a, b, expected) in [(7, 2, 4), (10, 4, 3), (9, 4, 2), (144, 13, 11), (90, 13, 7)] {
+            assert_eq!(divide_rounding(a, b), expected, "{a}/{b}");
+        }
+    }
+}
