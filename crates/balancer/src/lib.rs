@@ -5,6 +5,10 @@
 //! `coracle.dev/InService`; Warning events; its own status. Never changes a byte, and never drops a connection because
 //! a pod is being replaced.
 //!
-//! [`datapath`] moves bytes and knows no Kubernetes; `sync` turns Kubernetes' objects into its routing table.
+//! [`datapath`] moves bytes and knows no Kubernetes; [`sync`] turns Kubernetes' objects into its routing table.
 
 pub mod datapath;
+pub mod status;
+pub mod sync;
+
+pub use sync::{BalancerError, Config, run};

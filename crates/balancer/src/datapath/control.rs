@@ -319,11 +319,20 @@ impl Datapath {
             .collect()
     }
 
-    /// Forgets drained backends.
-    pub fn forget_drained(&mut self) {
+    /// Forgets a backend, if it is drained still.
+    pub fn forget(&mut self, backend: &BackendStatus) {
         let acknowledged = self.acknowledged();
-        self.backends
-            .retain(|_, known| known.state(acknowledged) != BackendState::Drained);
+        let endpoint = Endpoint {
+            addr: backend.addr,
+            owner: backend.owner.clone(),
+        };
+        if self
+            .backends
+            .get(&endpoint)
+            .is_some_and(|known| known.state(acknowledged) == BackendState::Drained)
+        {
+            self.backends.remove(&endpoint);
+        }
     }
 
     /// Client connections now, those without a backend included.

@@ -115,7 +115,14 @@ impl Balancer {
                 .all(|known| known.addr != marker.addr || known.state == BackendState::Drained)
         };
         self.until(gone);
-        self.datapath.forget_drained();
+        for backend in self
+            .datapath
+            .backends()
+            .iter()
+            .filter(|known| known.addr == marker.addr)
+        {
+            self.datapath.forget(backend);
+        }
     }
 }
 

@@ -1,0 +1,126 @@
+//! Kubernetes' objects to routing tables, and back: which pods are in service.
+//!
+//! Flows in: Services, EndpointSlices, Pods and Nodes from informers; from the datapath the news that something has
+//! drained. Flows out: routing tables, the pods' condition `coracle.dev/InService`, Warning events, the status document.
+//! Every round looks at the whole state; nothing depends on having seen an event. While the API cannot be reached the last
+//! table stays in force and what could not be written is tried again.
+
+mod bind_errors;
+mod in_service;
+mod plan;
+mod rounds;
+mod slices;
+mod status_socket;
+mod write;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use informer::{Informer, Recorder};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::{Api, Client};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::datapath::{Settings, StartError};
+use rounds::Rounds;
+
+/// What can be chosen about a balancer.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the status document can be read: a Unix socket, made anew at start.
+    pub status_socket: PathBuf,
+    /// Threads of the datapath; 0: one a core.
+    pub threads: usize,
+    /// How long a client waits for a ready pod before it is refused.
+    pub hold: Duration,
+}
+
+impl Config {
+    /// The usual choices, with the status document at this path.
+    pub fn new(status_socket: PathBuf) -> Self {
+        let Settings { threads, hold } = Settings::default();
+        Self {
+            status_socket,
+            threads,
+            hold,
+        }
+    }
+}
+
+/// Why a balancer cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum BalancerError {
+    /// The datapath's threads.
+    #[error("cannot start the datapath")]
+    Datapath(#[from] StartError),
+    /// The Unix socket of the status document.
+    #[error("cannot listen at {path}")]
+    StatusSocket {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The caches that a balancer works from.
+#[derive(Clone)]
+struct Caches {
+    services: Informer<Service>,
+    slices: Informer<EndpointSlice>,
+    pods: Informer<Pod>,
+    nodes: Informer<Node>,
+}
+
+/// Balances until `stop`; then closes all listeners and connections.
+///
+/// # Errors
+/// See [`BalancerError`]. An API server that cannot be reached is none.
+pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Result<(), BalancerError> {
+    let tasks = TaskTracker::new();
+    let requests = status_socket::serve(&config.status_socket, &tasks, stop.clone())?;
+    let caches = Caches::start(&client, &tasks, &stop);
+    let recorder = Recorder::new(client.clone(), "coracle-balancer", "");
+    let settings = Settings {
+        threads: config.threads,
+        hold: config.hold,
+    };
+    let rounds = Rounds::new(&settings, caches.clone(), client, recorder, tasks.clone())?;
+    // A table made from half the objects would send connections away from pods that are ready.
+    if stop.run_until_cancelled(caches.synced()).await.is_some() {
+        rounds.run(requests, stop.clone()).await;
+    }
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+impl Caches {
+    fn start(client: &Client, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+        Self {
+            services: Informer::start(Api::all(client.clone()), |_| Vec::new(), tasks, stop.clone()),
+            slices: Informer::start(Api::all(client.clone()), slices::index, tasks, stop.clone()),
+            pods: Informer::start(Api::all(client.clone()), |_| Vec::new(), tasks, stop.clone()),
+            nodes: Informer::start(Api::all(client.clone()), |_| Vec::new(), tasks, stop.clone()),
+        }
+    }
+
+    async fn synced(&self) {
+        self.services.synced().await;
+        self.slices.synced().await;
+        self.pods.synced().await;
+        self.nodes.synced().await;
+    }
+
+    /// Calls this whenever something has changed.
+    fn on_change(&self, changed: impl Fn() + Clone + Send + Sync + 'static) {
+        let (a, b, c, d) = (changed.clone(), changed.clone(), changed.clone(), changed);
+        self.services.on_change(Box::new(move |_, _| a()));
+        self.slices.on_change(Box::new(move |_, _| b()));
+        self.pods.on_change(Box::new(move |_, _| c()));
+        self.nodes.on_change(Box::new(move |_, _| d()));
+    }
+}
