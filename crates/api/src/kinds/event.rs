@@ -95,22 +95,20 @@ impl Served for Event {
         facts.cells(now)
     }
 
+    /// Who reported the event, in the old way or the new one.
     fn field(object: &Value, name: &str) -> Option<String> {
         let text = |pointer: &str| {
             object
                 .pointer(pointer)
                 .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
+                .filter(|text| !text.is_empty())
         };
-        match name {
-            "source" => Some(text("/source/component")).map(|component| match component.as_str() {
-                "" => text("/reportingComponent"),
-                _ => component,
-            }),
-            "reportingComponent" => Some(text("/reportingComponent")),
-            _ => None,
-        }
+        let source = || {
+            text("/source/component")
+                .or_else(|| text("/reportingComponent"))
+                .unwrap_or_default()
+        };
+        (name == "source").then(|| source().to_owned())
     }
 }
 

@@ -10,11 +10,10 @@ use crate::table::{age, name, or_none};
 /// One row.
 #[must_use]
 pub fn cells(pod: &Pod, now: i64) -> Vec<Value> {
-    let (spec, status) = (
-        pod.spec.clone().unwrap_or_default(),
-        pod.status.clone().unwrap_or_default(),
-    );
-    let summary = Summary::of(pod, &spec, &status);
+    let (no_spec, no_status) = (PodSpec::default(), PodStatus::default());
+    let spec = pod.spec.as_ref().unwrap_or(&no_spec);
+    let status = pod.status.as_ref().unwrap_or(&no_status);
+    let summary = Summary::of(pod, spec, status);
     let ip = status
         .pod_ips
         .iter()
@@ -25,13 +24,13 @@ pub fn cells(pod: &Pod, now: i64) -> Vec<Value> {
     vec![
         name(&pod.metadata),
         format!("{}/{}", summary.ready, summary.total).into(),
-        summary.reason.clone().into(),
+        summary.reason.as_str().into(),
         summary.restarts(now).into(),
         age(&pod.metadata, now),
         or_none(ip).into(),
         or_none(spec.node_name.as_deref()).into(),
         or_none(status.nominated_node_name.as_deref()).into(),
-        readiness_gates(&spec, &status).into(),
+        readiness_gates(spec, status).into(),
     ]
 }
 
@@ -87,6 +86,7 @@ impl Summary {
     /// Counts the init containers' restarts; returns whether one of them is still to finish, which is then the reason.
     fn init_containers(&mut self, spec: &PodSpec, status: &PodStatus) -> bool {
         let declared = spec.init_containers.as_deref().unwrap_or_default();
+        let no_state = ContainerState::default();
         for (index, container) in status.init_container_statuses.iter().flatten().enumerate() {
             let is_sidecar = declared
                 .iter()
@@ -95,7 +95,7 @@ impl Summary {
             if is_sidecar {
                 self.sidecar_restarts.add(container);
             }
-            let state = container.state.clone().unwrap_or_default();
+            let state = container.state.as_ref().unwrap_or(&no_state);
             if state
                 .terminated
                 .as_ref()
@@ -107,7 +107,7 @@ impl Summary {
                 self.ready += usize::from(container.ready);
                 continue;
             }
-            self.reason = init_reason(&state, index, declared.len());
+            self.reason = init_reason(state, index, declared.len());
             return true;
         }
         false
@@ -116,31 +116,26 @@ impl Summary {
     fn containers(&mut self, pod: &Pod, status: &PodStatus) {
         // Once initialization is over, the restarts of init containers that have ended no longer count.
         self.restarts = self.sidecar_restarts;
+        let no_state = ContainerState::default();
         let mut has_running = false;
         let mut error_reason = None;
         for container in status.container_statuses.iter().flatten().rev() {
             self.restarts.add(container);
-            let state = container.state.clone().unwrap_or_default();
-            if let Some(reason) = state
+            let state = container.state.as_ref().unwrap_or(&no_state);
+            let waiting = state
                 .waiting
-                .and_then(|waiting| waiting.reason)
-                .filter(|reason| !reason.is_empty())
-            {
-                self.reason = reason;
-            } else if let Some(terminated) = state.terminated {
-                self.reason = terminated_reason(
-                    terminated.reason.as_deref(),
-                    terminated.signal,
-                    terminated.exit_code,
-                );
-                if terminated.exit_code != 0 {
+                .as_ref()
+                .and_then(|waiting| waiting.reason.as_deref());
+            if let Some(reason) = waiting.filter(|reason| !reason.is_empty()) {
+                self.reason = reason.to_owned();
+            } else if let Some(ended) = &state.terminated {
+                self.reason = terminated_reason(ended.reason.as_deref(), ended.signal, ended.exit_code);
+                if ended.exit_code != 0 {
                     error_reason = Some(self.reason.clone());
                 }
-            } else if state.running.is_some() && container.ready {
+            } else if state.running.is_some() {
                 has_running = true;
-                self.ready += 1;
-            } else {
-                has_running |= state.running.is_some();
+                self.ready += usize::from(container.ready);
             }
         }
         if self.reason == "Completed" {
