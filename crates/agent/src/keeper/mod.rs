@@ -1,0 +1,99 @@
+//! The keeper: one small process a pod, the parent of the pod's processes, which outlives the server.
+//!
+//! Flows in: requests over a Unix socket in the pod's folder, handed over as standard input. Flows out: the pod's
+//! processes, their output in log files, and how they ended, on disk and to whoever is connected. It is the child
+//! subreaper of all it starts, so that no daemon escapes it. Single-threaded and without a runtime: its memory is the
+//! price of a pod. It knows nothing of Kubernetes.
+
+mod connection;
+mod container;
+mod log;
+pub mod protocol;
+pub mod record;
+mod supervisor;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::{Mode, umask};
+
+use crate::process;
+
+/// File in the pod's folder that says who the keeper is.
+pub const IDENTITY: &str = "keeper.json";
+
+/// Arguments of the hidden subcommand `keeper`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The pod's folder.
+    #[arg(long)]
+    dir: PathBuf,
+    /// Instead of keeping a pod, take standard input as the controlling terminal and become this command.
+    #[arg(last = true)]
+    command: Vec<OsString>,
+}
+
+/// Keeps the pod of a folder; standard input is the listening socket. Returns when everything is over.
+pub fn main(args: Args) -> ExitCode {
+    let result = match args.command.split_first() {
+        None => keep(&args.dir),
+        Some((program, rest)) => become_terminal_command(program, rest),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("keeper: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn keep(dir: &Path) -> io::Result<()> {
+    close_inherited()?;
+    // Fails only where it leads a session already.
+    let _ = nix::unistd::setsid();
+    nix::sys::prctl::set_child_subreaper(true)?;
+    umask(Mode::from_bits_truncate(0o022));
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGCHLD);
+    mask.thread_block()?;
+    let child_signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    listener.set_nonblocking(true)?;
+    write_identity(dir)?;
+    supervisor::Supervisor::new(dir.to_owned(), listener, child_signals).run()
+}
+
+/// Closes what the server's own parent may have left open to it: descriptors of others must not reach pods.
+fn close_inherited() -> io::Result<()> {
+    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for descriptor in open.into_iter().filter(|&descriptor| descriptor > 2) {
+        // The folder's own descriptor is among them and closed already.
+        let _ = nix::unistd::close(descriptor);
+    }
+    Ok(())
+}
+
+fn write_identity(dir: &Path) -> io::Result<()> {
+    let pid = nix::unistd::getpid().as_raw();
+    let started = process::stat(pid)
+        .map(|stat| stat.started)
+        .ok_or(io::ErrorKind::NotFound)?;
+    record::write(&dir.join(IDENTITY), &protocol::Identity { pid, started })
+}
+
+fn become_terminal_command(program: &OsString, args: &[OsString]) -> io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::process::ioctl_tiocsctty(io::stdin())?;
+    Err(Command::new(program).args(args).exec())
+}

@@ -1,0 +1,138 @@
+//! What agent and keeper say to each other: one JSON object a line over a Unix socket.
+//!
+//! The keeper tells its whole [`State`] at connect and after every change, so a lost connection loses nothing. An
+//! [`Request::Exec`] has a connection of its own, which carries the three standard descriptors along and is answered by
+//! one [`ExecResult`]; closing it early kills the process. Both sides ignore fields that they do not know, so that a
+//! keeper may be older than the agent.
+
+use serde::{Deserialize, Serialize};
+
+/// A request line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Request {
+    /// Starts an attempt of a container. An attempt that is known already is not started again.
+    Start(Start),
+    /// Stops a container: its signal, then SIGKILL of all its processes. A later request can only shorten the grace.
+    Stop {
+        /// The container's name.
+        container: String,
+        /// Time between the signal and SIGKILL, in milliseconds.
+        grace_ms: u64,
+    },
+    /// Stops every container and then ends the keeper.
+    Exit {
+        /// Time between the signals and SIGKILL, in milliseconds.
+        grace_ms: u64,
+    },
+    /// Runs a command in a running container.
+    Exec(Exec),
+}
+
+/// An attempt at running a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Start {
+    /// The container's name.
+    pub container: String,
+    /// 0 for the first start, then one more each restart.
+    pub attempt: u32,
+    /// Name (looked up in the environment's PATH) or path of the program.
+    pub program: String,
+    /// Arguments without the program's name.
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// Working directory.
+    pub dir: String,
+    /// Number of the signal that asks the program to stop.
+    pub stop_signal: i32,
+    /// Size in bytes at which a log file is rotated.
+    pub log_limit: u64,
+}
+
+/// A command in a running container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exec {
+    /// The container whose environment and working directory it gets.
+    pub container: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Whether the descriptors are a terminal, which becomes the process's controlling one.
+    pub terminal: bool,
+}
+
+/// How an [`Exec`] ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ExecResult {
+    /// It ran.
+    Exited {
+        /// Exit code; 128 + signal if a signal ended it.
+        code: i32,
+    },
+    /// It did not run, and why.
+    Failed(String),
+}
+
+/// All that the keeper knows: the latest attempt of each container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// In order of the containers' names.
+    pub containers: Vec<Attempt>,
+}
+
+/// An attempt that was started; also what is on disk as `<container>/<attempt>.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// The container's name.
+    pub container: String,
+    /// Which attempt, from 0.
+    pub attempt: u32,
+    /// Its main process; 0 if it could not be started.
+    pub pid: i32,
+    /// Unix time in milliseconds.
+    pub started_ms: i64,
+    /// How it ended; `None` while it runs.
+    #[serde(default)]
+    pub exit: Option<Exit>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exit {
+    /// Exit code; 128 + signal if a signal ended it; 128 if it could not be started.
+    pub code: i32,
+    /// The signal that ended it.
+    #[serde(default)]
+    pub signal: Option<i32>,
+    /// Unix time in milliseconds.
+    pub finished_ms: i64,
+    /// Why it could not be started, or why nothing is known about its end.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+}
+
+/// An end that is no program's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Failure {
+    /// The program could not be started, and why.
+    Start(String),
+    /// The keeper was lost, and with it how the program ended.
+    Lost,
+}
+
+/// Who the keeper is; on disk as `keeper.json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// The keeper's pid.
+    pub pid: i32,
+    /// When it started, in clock ticks since boot.
+    pub started: u64,
+}

@@ -1,0 +1,143 @@
+//! A pod's place and keeper: found again, or made.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::backoff::Backoff;
+use super::container::Run;
+use super::worker::Worker;
+use crate::PodPorts;
+use crate::keeper::record;
+use crate::sandbox::{self, Place, launch};
+
+/// Why a pod has no place.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// All addresses of the node are taken.
+    #[error("the node has no free address")]
+    NoAddress,
+    /// All ports are taken.
+    #[error("no free port is left for the pod")]
+    NoPort,
+    /// The folder cannot be made.
+    #[error("cannot make the pod's folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The keeper cannot be started.
+    #[error("cannot start the pod's keeper: {0}")]
+    Keeper(std::io::Error),
+}
+
+impl Worker {
+    /// The pod's folder.
+    pub(super) fn dir(&self) -> PathBuf {
+        self.node.pods_dir().join(&self.uid)
+    }
+
+    /// Takes over what runs, or is on record, from before: after a restart of the agent, or after the keeper was lost.
+    pub(super) async fn recover(&mut self) {
+        self.is_recovered = true;
+        if self.place.is_none() {
+            return;
+        }
+        let dir = self.dir();
+        self.link = launch::find(&dir, &self.uid).await;
+        let attempts = record::attempts(&dir);
+        for attempt in &attempts {
+            let run = self
+                .containers
+                .entry(attempt.container.clone())
+                .or_insert_with(|| {
+                    let since = jiff::Timestamp::from_millisecond(attempt.started_ms).unwrap_or_default();
+                    Run {
+                        crashes: Backoff::after(attempt.attempt, since),
+                        ..Run::default()
+                    }
+                });
+            // What a lost keeper was asked to start will not come.
+            run.starting = None;
+        }
+        self.take_attempts(&attempts);
+    }
+
+    /// Sees to it that the pod has a place and a keeper.
+    pub(super) async fn set_up(&mut self) -> Result<(), SetUpError> {
+        if self.link.is_some() {
+            return Ok(());
+        }
+        if self.place.is_none() {
+            let place = self.allocate()?;
+            sandbox::create(&self.dir(), &place)
+                .map_err(|source| SetUpError::Folder {
+                    path: self.dir(),
+                    source,
+                })
+                .inspect_err(|_| self.node.give_back(&place))?;
+            self.place = Some(Arc::new(place));
+            // So that the user sees an address and ContainerCreating at once; a failure is made good by the step's end.
+            let _ = self.write_status().await;
+        }
+        let link = launch::launch(&self.node.config.program, &self.dir(), &self.uid).await;
+        self.link = Some(link.map_err(SetUpError::Keeper)?);
+        Ok(())
+    }
+
+    fn allocate(&self) -> Result<Place, SetUpError> {
+        let metadata = &self.pod.metadata;
+        let spec = self.spec();
+        let host_network = spec.host_network == Some(true);
+        let ip = if host_network {
+            Some(self.node.ip)
+        } else {
+            self.node.addresses.take()
+        };
+        let mut place = Place {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: self.uid.clone(),
+            ip: ip.ok_or(SetUpError::NoAddress)?,
+            host_network,
+            ports: BTreeMap::new(),
+        };
+        if host_network || self.node.config.pod_ports == PodPorts::Declared {
+            return Ok(place);
+        }
+        for key in self.port_keys() {
+            match self.node.config.ports.take() {
+                Some(port) => drop(place.ports.insert(key, port)),
+                None => {
+                    self.node.give_back(&place);
+                    return Err(SetUpError::NoPort);
+                }
+            }
+        }
+        Ok(place)
+    }
+
+    /// The declared ports of all containers, and port 80 where an image implies it, each once.
+    fn port_keys(&self) -> Vec<String> {
+        let spec = self.spec();
+        let mut keys = Vec::new();
+        let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+        for container in containers {
+            let declared = container.ports.iter().flatten().filter_map(|port| {
+                let number = u16::try_from(port.container_port).ok()?;
+                Some(api::ports::key(number, port.protocol.as_deref().unwrap_or("TCP")))
+            });
+            let before = keys.len();
+            keys.extend(declared);
+            let image = container.image.as_deref().unwrap_or_default();
+            if keys.len() == before && self.node.config.images.implies_port_80(image) {
+                keys.push(api::ports::key(80, "TCP"));
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+}

@@ -1,0 +1,235 @@
+//! Processes as `/proc` shows them: identity, family, the mark of the pod they belong to, where they listen.
+//!
+//! Flows in: `/proc`. Flows out: plain values, and signals. Anything may have vanished by the time it is read, so a
+//! process that is not there is an ordinary answer and never an error.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Environment variable that marks every process of a pod: the pod's uid.
+pub const POD_MARK: &str = "CORACLE_POD_UID";
+/// Environment variable that marks every process of a container: the container's name.
+pub const CONTAINER_MARK: &str = "CORACLE_CONTAINER";
+
+/// What `/proc/PID/stat` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The parent's pid.
+    pub parent: i32,
+    /// When it started, in clock ticks since boot: tells it from a later process with the same pid.
+    pub started: u64,
+    /// It has ended and waits for its parent to notice.
+    pub zombie: bool,
+}
+
+/// Looks a process up.
+pub fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_stat(text: &str) -> Option<Stat> {
+    // The second field is the program's name in parentheses and may hold anything.
+    let mut fields = text.rsplit_once(") ")?.1.split(' ');
+    let zombie = matches!(fields.next()?, "Z" | "X");
+    let parent = fields.next()?.parse().ok()?;
+    let started = fields.nth(17)?.parse().ok()?;
+    Some(Stat {
+        parent,
+        started,
+        zombie,
+    })
+}
+
+/// Whether this very process still runs.
+pub fn is_alive(pid: i32, started: u64) -> bool {
+    stat(pid).is_some_and(|stat| stat.started == started && !stat.zombie)
+}
+
+/// Sends a signal; a process that is gone is none the worse for it.
+pub fn signal(pid: i32, signal: Signal) {
+    if pid > 1 {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// All processes of the machine.
+pub fn all() -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// The living direct children of a process.
+pub fn children(pid: i32) -> Vec<i32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for task in tasks.flatten() {
+        match fs::read_to_string(task.path().join("children")) {
+            Ok(list) => found.extend(
+                list.split_ascii_whitespace()
+                    .filter_map(|pid| pid.parse::<i32>().ok()),
+            ),
+            // A kernel without CONFIG_PROC_CHILDREN.
+            Err(_) => found.extend(
+                all()
+                    .into_iter()
+                    .filter(|&child| stat(child).is_some_and(|s| s.parent == pid)),
+            ),
+        }
+    }
+    found.retain(|&child| stat(child).is_some_and(|stat| !stat.zombie));
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// A process and all that descends from it, parents first.
+pub fn tree(pid: i32) -> Vec<i32> {
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        for child in children(parent) {
+            if !found.contains(&child) {
+                found.push(child);
+            }
+        }
+        next += 1;
+    }
+    found
+}
+
+/// A variable of a process's initial environment.
+pub fn environment_variable(pid: i32, name: &str) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environment.split(|&byte| byte == 0).find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    })
+}
+
+/// Kills every process that carries a pod's mark, until none is left. Reads the environment of every process of the
+/// machine: for clean-up after a loss, not for the ordinary way.
+pub fn kill_marked(pod_uid: &str) {
+    // A process may fork while it is being looked for; a few rounds catch the children too.
+    for _ in 0..16 {
+        let strays: Vec<i32> = all()
+            .into_iter()
+            .filter(|&pid| environment_variable(pid, POD_MARK).as_deref() == Some(pod_uid))
+            .filter(|&pid| stat(pid).is_some_and(|stat| !stat.zombie))
+            .collect();
+        if strays.is_empty() {
+            return;
+        }
+        for pid in strays {
+            signal(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+/// Where these processes accept TCP connections.
+pub fn listening(pids: &[i32]) -> Vec<SocketAddr> {
+    let mut inodes = HashSet::new();
+    for pid in pids {
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+            continue;
+        };
+        for descriptor in descriptors.flatten() {
+            let Ok(target) = fs::read_link(descriptor.path()) else {
+                continue;
+            };
+            let inode = target
+                .to_str()
+                .and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
+            inodes.extend(inode);
+        }
+    }
+    let Some(pid) = pids.first() else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        let rows = text.lines().skip(1).filter_map(parse_listener);
+        found.extend(
+            rows.filter(|(_, inode)| inodes.contains(inode))
+                .map(|(address, _)| address),
+        );
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Address and inode of a row of `/proc/net/tcp` that is a listener.
+fn parse_listener(row: &str) -> Option<(SocketAddr, u64)> {
+    let fields: Vec<&str> = row.split_ascii_whitespace().collect();
+    let (&local, &state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?.parse().ok()?);
+    if state != "0A" {
+        return None;
+    }
+    let (address, port) = local.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let mut words = Vec::new();
+    for word in address.as_bytes().chunks(8) {
+        // The kernel prints each 32-bit word as the machine's own integer.
+        words.push(
+            u32::from_str_radix(std::str::from_utf8(word).ok()?, 16)
+                .ok()?
+                .to_ne_bytes(),
+        );
+    }
+    let address = match words.as_slice() {
+        [word] => IpAddr::V4(Ipv4Addr::from(*word)),
+        words => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(words.concat()).ok()?)),
+    };
+    Some((SocketAddr::new(address, port), inode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_confuse() {
+        let text = "42 (a) S (b) Z 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 0 0";
+        assert_eq!(
+            parse_stat(text),
+            Some(Stat {
+                parent: 7,
+                started: 12345,
+                zombie: true
+            })
+        );
+        assert_eq!(parse_stat("42 (a"), None);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_listens() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let started = stat(own).unwrap().started;
+        assert!(is_alive(own, started));
+        assert!(!is_alive(own, started + 1));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(listening(&[own]).contains(&listener.local_addr().unwrap()));
+    }
+
+    #[test]
+    fn rows_of_the_table_are_read() {
+        let row = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4242 1";
+        assert_eq!(
+            parse_listener(row),
+            Some(("127.0.0.1:8080".parse().unwrap(), 4242))
+        );
+        assert_eq!(parse_listener(&row.replace(" 0A ", " 01 ")), None);
+    }
+}

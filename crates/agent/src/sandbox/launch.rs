@@ -1,0 +1,87 @@
+//! Starts a keeper, or finds the one that is there.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Stdio;
+
+use jiff::Timestamp;
+use nix::sys::signal::Signal;
+
+use super::link::{Link, SocketPath};
+use crate::keeper::protocol::{Exit, Failure, Identity};
+use crate::keeper::{IDENTITY, record};
+use crate::process;
+
+/// Exit code of a container whose end nobody saw, as upstream reports it.
+const LOST_CODE: i32 = 137;
+
+/// Starts the keeper of a pod's folder and connects to it. `program` is this very program.
+pub async fn launch(program: &Path, pod: &Path, uid: &str) -> io::Result<Link> {
+    let socket = SocketPath::of(pod)?;
+    match std::fs::remove_file(socket.path()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Bound before the keeper runs, so that the connection need not wait for it.
+    let listener = UnixListener::bind(socket.path())?;
+    std::fs::set_permissions(socket.path(), std::fs::Permissions::from_mode(0o600))?;
+    let messages = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(pod.join("keeper.log"))?;
+    let mut child = tokio::process::Command::new(program)
+        .arg("keeper")
+        .arg("--dir")
+        .arg(pod)
+        .env(process::POD_MARK, uid)
+        .stdin(Stdio::from(OwnedFd::from(listener)))
+        .stdout(Stdio::null())
+        .stderr(messages)
+        .spawn()?;
+    tokio::spawn(async move { child.wait().await });
+    Link::connect(pod).await
+}
+
+/// Connects to the keeper of a pod's folder if it is well. Otherwise nothing of it is left when this returns, and
+/// containers that nobody saw end are on record as lost.
+pub async fn find(pod: &Path, uid: &str) -> Option<Link> {
+    match Link::connect(pod).await {
+        Ok(link) => return Some(link),
+        Err(error) => tracing::info!(pod = %pod.display(), %error, "keeper does not answer"),
+    }
+    let (pod, uid) = (pod.to_owned(), uid.to_owned());
+    // Reading all of /proc takes its time.
+    let cleared = tokio::task::spawn_blocking(move || clear(&pod, &uid)).await;
+    if let Err(error) = cleared {
+        tracing::warn!(%error, "cannot clear a lost keeper away");
+    }
+    None
+}
+
+/// Kills a keeper that does not answer and everything of its pod.
+pub fn clear(pod: &Path, uid: &str) {
+    if let Some(keeper) = record::read::<Identity>(&pod.join(IDENTITY))
+        && process::is_alive(keeper.pid, keeper.started)
+    {
+        process::signal(keeper.pid, Signal::SIGKILL);
+    }
+    process::kill_marked(uid);
+    for mut attempt in record::attempts(pod)
+        .into_iter()
+        .filter(|attempt| attempt.exit.is_none())
+    {
+        attempt.exit = Some(Exit {
+            code: LOST_CODE,
+            signal: None,
+            finished_ms: Timestamp::now().as_millisecond(),
+            failure: Some(Failure::Lost),
+        });
+        let path = record::file(pod, &attempt.container, attempt.attempt, "json");
+        if let Err(error) = record::write(&path, &attempt) {
+            tracing::warn!(path = %path.display(), %error, "cannot write a record");
+        }
+    }
+}

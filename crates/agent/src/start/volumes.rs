@@ -1,0 +1,243 @@
+//! Volumes as folders.
+//!
+//! Without root nothing can be mounted, so a volume is a folder of its own in the pod's folder (a hostPath: the path
+//! itself). A program finds it by the variable `CORACLE_VOLUME_<NAME>`, or by its mount path relative to the folder the
+//! container starts in.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath, Volume, VolumeProjection};
+
+use super::{Objects, Site, StartError, fields};
+
+/// The files of a volume by relative path.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Makes the pod's volumes and fills them; returns where each is.
+pub fn prepare(site: &Site<'_>, objects: &Objects) -> Result<BTreeMap<String, PathBuf>, StartError> {
+    let volumes = site
+        .pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.volumes.iter().flatten());
+    volumes
+        .map(|volume| Ok((volume.name.clone(), one(site, volume, objects)?)))
+        .collect()
+}
+
+fn one(site: &Site<'_>, volume: &Volume, objects: &Objects) -> Result<PathBuf, StartError> {
+    if let Some(host_path) = &volume.host_path {
+        return Ok(PathBuf::from(&host_path.path));
+    }
+    let dir = site.dir.join(".volumes").join(&volume.name);
+    let mut files = Files::new();
+    if let Some(source) = &volume.config_map {
+        let optional = source.optional == Some(true);
+        config_map(
+            &mut files,
+            objects,
+            &source.name,
+            source.items.as_deref(),
+            optional,
+        )?;
+    } else if let Some(source) = &volume.secret {
+        let name = source.secret_name.as_deref().unwrap_or_default();
+        secret(
+            &mut files,
+            objects,
+            name,
+            source.items.as_deref(),
+            source.optional == Some(true),
+        )?;
+    } else if let Some(source) = &volume.downward_api {
+        downward(&mut files, site, source.items.as_deref().unwrap_or_default())?;
+    } else if let Some(source) = &volume.projected {
+        for source in source.sources.iter().flatten() {
+            projection(&mut files, site, source, objects)?;
+        }
+    } else if volume.empty_dir.is_none() {
+        return Err(StartError::Config(format!(
+            "volume {:?} is of a kind that is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI or projected",
+            volume.name
+        )));
+    }
+    write(&dir, &files).map_err(|source| StartError::Folder {
+        path: dir.clone(),
+        source,
+    })?;
+    Ok(dir)
+}
+
+fn projection(
+    files: &mut Files,
+    site: &Site<'_>,
+    source: &VolumeProjection,
+    objects: &Objects,
+) -> Result<(), StartError> {
+    if let Some(source) = &source.config_map {
+        config_map(
+            files,
+            objects,
+            &source.name,
+            source.items.as_deref(),
+            source.optional == Some(true),
+        )?;
+    }
+    if let Some(source) = &source.secret {
+        secret(
+            files,
+            objects,
+            &source.name,
+            source.items.as_deref(),
+            source.optional == Some(true),
+        )?;
+    }
+    if let Some(source) = &source.downward_api {
+        downward(files, site, source.items.as_deref().unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+fn config_map(
+    files: &mut Files,
+    objects: &Objects,
+    name: &str,
+    items: Option<&[KeyToPath]>,
+    optional: bool,
+) -> Result<(), StartError> {
+    let Some(map) = objects.config_maps.get(name) else {
+        return absent("configmap", name, optional);
+    };
+    let text = map
+        .data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.clone().into_bytes()));
+    let binary = map
+        .binary_data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.0.clone()));
+    select(files, text.chain(binary).collect(), items, name, optional)
+}
+
+fn secret(
+    files: &mut Files,
+    objects: &Objects,
+    name: &str,
+    items: Option<&[KeyToPath]>,
+    optional: bool,
+) -> Result<(), StartError> {
+    let Some(secret) = objects.secrets.get(name) else {
+        return absent("secret", name, optional);
+    };
+    let data = secret
+        .data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.0.clone()));
+    select(files, data.collect(), items, name, optional)
+}
+
+fn absent(kind: &str, name: &str, optional: bool) -> Result<(), StartError> {
+    if optional {
+        Ok(())
+    } else {
+        Err(StartError::Config(format!("{kind} {name:?} not found")))
+    }
+}
+
+fn select(
+    files: &mut Files,
+    mut data: Files,
+    items: Option<&[KeyToPath]>,
+    name: &str,
+    optional: bool,
+) -> Result<(), StartError> {
+    let Some(items) = items.filter(|items| !items.is_empty()) else {
+        files.append(&mut data);
+        return Ok(());
+    };
+    for item in items {
+        match data.get(&item.key) {
+            Some(value) => drop(files.insert(item.path.clone(), value.clone())),
+            None if optional => {}
+            None => {
+                let text = format!("{name:?} references non-existent config key: {}", item.key);
+                return Err(StartError::Config(text));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn downward(files: &mut Files, site: &Site<'_>, items: &[DownwardAPIVolumeFile]) -> Result<(), StartError> {
+    for item in items {
+        let value = match (&item.field_ref, &item.resource_field_ref) {
+            (Some(reference), _) => fields::field(site, &reference.field_path)?,
+            (None, Some(reference)) => {
+                match fields::container_of(site, reference.container_name.as_deref()) {
+                    Some(container) => fields::resource(site, container, reference)?,
+                    None => return Err(StartError::Config("containerName is missing".to_owned())),
+                }
+            }
+            (None, None) => continue,
+        };
+        files.insert(item.path.clone(), value.into_bytes());
+    }
+    Ok(())
+}
+
+fn write(dir: &Path, files: &Files) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    for (name, content) in files {
+        let path = dir.join(inside(Path::new(name)));
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(path, content)?;
+    }
+    Ok(())
+}
+
+/// A path without anything that leads out of the folder it is joined to.
+fn inside(path: &Path) -> PathBuf {
+    path.components()
+        .filter(|component| matches!(component, Component::Normal(_)))
+        .collect()
+}
+
+/// Makes the folder that a container starts in, with a link to each of its volumes at the mount path.
+pub fn link_mounts(
+    pod_dir: &Path,
+    container: &Container,
+    volumes: &BTreeMap<String, PathBuf>,
+) -> Result<PathBuf, StartError> {
+    let root = pod_dir.join(".root").join(&container.name);
+    let link = || -> io::Result<()> {
+        fs::create_dir_all(&root)?;
+        for mount in container.volume_mounts.iter().flatten() {
+            let Some(volume) = volumes.get(&mount.name) else {
+                continue;
+            };
+            let path = root.join(inside(Path::new(&mount.mount_path)));
+            let target = volume.join(inside(Path::new(mount.sub_path.as_deref().unwrap_or_default())));
+            if path == root || path.symlink_metadata().is_ok() {
+                continue;
+            }
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            std::os::unix::fs::symlink(target, path)?;
+        }
+        Ok(())
+    };
+    link().map_err(|source| StartError::Folder {
+        path: root.clone(),
+        source,
+    })?;
+    Ok(root)
+}

@@ -1,0 +1,373 @@
+//! A real keeper with real processes: this file is the tests, and run with `keeper` as first argument it is the keeper.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use clap::Parser;
+use coracle_agent::keeper::protocol::{Attempt, Failure, Request, Start, State};
+use coracle_agent::keeper::{self, record};
+use libtest_mimic::{Arguments, Trial};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Parser)]
+enum Cli {
+    Keeper(keeper::Args),
+}
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("keeper") {
+        let Cli::Keeper(args) = Cli::parse();
+        return keeper::main(args);
+    }
+    let test = |name: &str, run: fn()| {
+        Trial::test(name, move || {
+            run();
+            Ok(())
+        })
+    };
+    let tests = vec![
+        test("output_and_exit_code_are_kept", output_and_exit_code_are_kept),
+        test(
+            "a_missing_program_is_a_start_failure",
+            a_missing_program_is_a_start_failure,
+        ),
+        test(
+            "the_signal_reaches_what_a_shell_started",
+            the_signal_reaches_what_a_shell_started,
+        ),
+        test(
+            "what_ignores_the_signal_is_killed",
+            what_ignores_the_signal_is_killed,
+        ),
+        test(
+            "daemons_end_with_their_container",
+            daemons_end_with_their_container,
+        ),
+        test("other_containers_live_on", other_containers_live_on),
+        test(
+            "nothing_is_lost_while_nobody_watches",
+            nothing_is_lost_while_nobody_watches,
+        ),
+        test("descriptors_do_not_leak", descriptors_do_not_leak),
+        test("an_abandoned_command_is_killed", an_abandoned_command_is_killed),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
+
+/// A keeper in a folder of its own.
+struct Keeper {
+    dir: tempfile::TempDir,
+    process: Child,
+}
+
+impl Keeper {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("socket")).unwrap();
+        let process = Command::new(std::env::current_exe().unwrap())
+            .args(["keeper", "--dir"])
+            .arg(dir.path())
+            .stdin(Stdio::from(OwnedFd::from(listener)))
+            .spawn()
+            .unwrap();
+        Self { dir, process }
+    }
+
+    fn connect(&self) -> Client {
+        let stream = UnixStream::connect(self.dir.path().join("socket")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client {
+            lines: BufReader::new(stream.try_clone().unwrap()),
+            stream,
+        }
+    }
+
+    fn file(&self, container: &str, extension: &str) -> PathBuf {
+        record::file(self.dir.path(), container, 0, extension)
+    }
+
+    /// Waits for the keeper's own end.
+    fn end(mut self) {
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+struct Client {
+    stream: UnixStream,
+    lines: BufReader<UnixStream>,
+}
+
+impl Client {
+    fn send(&mut self, request: &Request) {
+        let mut line = serde_json::to_vec(request).unwrap();
+        line.push(b'\n');
+        self.stream.write_all(&line).unwrap();
+    }
+
+    fn shell(&mut self, container: &str, script: &str) {
+        self.send(&Request::Start(Start {
+            container: container.into(),
+            program: "sh".into(),
+            args: vec!["-c".into(), script.into()],
+            env: vec![
+                ("PATH".into(), "/usr/bin:/bin".into()),
+                ("CORACLE_CONTAINER".into(), container.into()),
+                ("COLOR".into(), "blue".into()),
+            ],
+            dir: "/".into(),
+            stop_signal: 15,
+            log_limit: 1 << 20,
+            ..Start::default()
+        }));
+    }
+
+    fn stop(&mut self, container: &str, grace_ms: u64) {
+        self.send(&Request::Stop {
+            container: container.into(),
+            grace_ms,
+        });
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        (self.lines.read_line(&mut line).unwrap() > 0).then_some(line)
+    }
+
+    /// Waits for a state in which an attempt at a container is as wanted.
+    fn wait(&mut self, container: &str, wanted: impl Fn(&Attempt) -> bool) -> Attempt {
+        loop {
+            let line = self.line().expect("the keeper has gone");
+            let state: State = serde_json::from_str(&line).unwrap();
+            if let Some(found) = state
+                .containers
+                .into_iter()
+                .find(|a| a.container == container && wanted(a))
+            {
+                return found;
+            }
+        }
+    }
+
+    fn wait_end(&mut self, container: &str) -> Attempt {
+        self.wait(container, |attempt| attempt.exit.is_some())
+    }
+
+    fn exit(&mut self) {
+        self.send(&Request::Exit { grace_ms: 0 });
+        while self.line().is_some() {}
+    }
+}
+
+fn code(attempt: &Attempt) -> i32 {
+    attempt.exit.as_ref().unwrap().code
+}
+
+/// A named pipe on which the test waits for a process to say something, or for all its writers to be gone.
+fn pipe(keeper: &Keeper, name: &str) -> PathBuf {
+    let path = keeper.dir.path().join(name);
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    path
+}
+
+fn is_alive(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn output_and_exit_code_are_kept() {
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    client.shell("web", "echo out $COLOR; echo err >&2; printf end; exit 3");
+    let attempt = client.wait_end("web");
+    assert_eq!(code(&attempt), 3);
+    let log = fs::read_to_string(keeper.file("web", "log")).unwrap();
+    for text in [" stdout F out blue\n", " stderr F err\n", " stdout F end\n"] {
+        assert!(log.contains(text), "{text:?} is not in {log:?}");
+    }
+    assert_eq!(
+        record::read::<Attempt>(&keeper.file("web", "json")),
+        Some(attempt)
+    );
+    client.exit();
+    keeper.end();
+}
+
+fn a_missing_program_is_a_start_failure() {
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    let program = "no-such-program".to_owned();
+    client.send(&Request::Start(Start {
+        container: "web".into(),
+        program,
+        dir: "/".into(),
+        ..Start::default()
+    }));
+    let attempt = client.wait_end("web");
+    assert_eq!(code(&attempt), 128);
+    let text = "exec: \"no-such-program\": executable file not found in $PATH".to_owned();
+    assert_eq!(attempt.exit.unwrap().failure, Some(Failure::Start(text)));
+    client.exit();
+    keeper.end();
+}
+
+fn the_signal_reaches_what_a_shell_started() {
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    let ready = pipe(&keeper, "ready");
+    // The outer shell dies of the signal; the inner one must get it too, and time to end.
+    let inner = format!(
+        "trap \"echo graceful; exit 0\" TERM; echo > {}; while :; do sleep 0.01; done",
+        ready.display()
+    );
+    client.shell("web", &format!("sh -c '{inner}'; true"));
+    assert_eq!(fs::read_to_string(ready).unwrap(), "\n");
+    client.stop("web", 15_000);
+    let attempt = client.wait_end("web");
+    assert_eq!(attempt.exit.unwrap().signal, Some(15));
+    assert!(
+        fs::read_to_string(keeper.file("web", "log"))
+            .unwrap()
+            .contains("graceful")
+    );
+    client.exit();
+    keeper.end();
+}
+
+fn what_ignores_the_signal_is_killed() {
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    let ready = pipe(&keeper, "ready");
+    client.shell(
+        "web",
+        &format!(
+            "trap '' TERM; echo > {}; while :; do sleep 1; done",
+            ready.display()
+        ),
+    );
+    assert_eq!(fs::read_to_string(ready).unwrap(), "\n");
+    client.stop("web", 60_000);
+    client.stop("web", 50);
+    assert_eq!(client.wait_end("web").exit.unwrap().signal, Some(9));
+    client.exit();
+    keeper.end();
+}
+
+fn daemons_end_with_their_container() {
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    let ready = pipe(&keeper, "ready");
+    // In a session of its own, its parent gone, its output closed.
+    let daemon = format!(
+        "setsid sh -c 'echo $$ > {}; exec sleep 1000' >/dev/null 2>&1 &",
+        ready.display()
+    );
+    client.shell("web", &format!("{daemon} sleep 0.2; exit 0"));
+    let daemon = fs::read_to_string(ready).unwrap();
+    assert!(is_alive(&daemon));
+    assert_eq!(code(&client.wait_end("web")), 0);
+    assert!(!is_alive(&daemon));
+    client.exit();
+    keeper.end();
+}
+
+fn other_containers_live_on() {
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    let ready = pipe(&keeper, "ready");
+    client.shell(
+        "other",
+        &format!(
+            "sh -c 'sleep 1000 & echo $! > {}' & wait; exec sleep 1000",
+            ready.display()
+        ),
+    );
+    let orphan = fs::read_to_string(ready).unwrap();
+    client.shell("web", "exit 0");
+    client.wait_end("web");
+    assert!(is_alive(&orphan));
+    client.exit();
+    keeper.end();
+    assert!(!is_alive(&orphan));
+}
+
+fn nothing_is_lost_while_nobody_watches() {
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    let go = pipe(&keeper, "go");
+    client.shell("web", &format!("read x < {}; echo went on; exit 7", go.display()));
+    client.wait("web", |attempt| attempt.pid > 0);
+    drop(client);
+    fs::write(go, "\n").unwrap();
+    let mut client = keeper.connect();
+    assert_eq!(code(&client.wait_end("web")), 7);
+    assert!(
+        fs::read_to_string(keeper.file("web", "log"))
+            .unwrap()
+            .contains("went on")
+    );
+    // An attempt that is known is not started again.
+    client.shell("web", "exit 8");
+    assert_eq!(code(&client.wait_end("web")), 7);
+    client.exit();
+    keeper.end();
+}
+
+fn descriptors_do_not_leak() {
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    client.shell("web", "ls -l /proc/self/fd; cat /proc/self/status");
+    client.wait_end("web");
+    let log = fs::read_to_string(keeper.file("web", "log")).unwrap();
+    // 0, 1, 2, and the one that ls lists with.
+    assert_eq!(
+        log.lines().filter(|line| line.contains(" -> ")).count(),
+        4,
+        "{log}"
+    );
+    assert!(log.contains(" 0 -> /dev/null"), "{log}");
+    assert!(log.contains("SigBlk:\t0000000000000000"), "{log}");
+    client.exit();
+    keeper.end();
+}
+
+fn an_abandoned_command_is_killed() {
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    client.shell("web", "exec sleep 1000");
+    client.wait("web", |attempt| attempt.pid > 0);
+    let (read, write) = nix::unistd::pipe().unwrap();
+    let other = keeper.connect();
+    let line =
+        r#"{"exec":{"container":"web","command":["sh","-c","echo $$; exec sleep 1000"],"terminal":false}}"#;
+    send_with_descriptors(&other.stream, &format!("{line}\n"), &write);
+    drop(write);
+    let mut lines = BufReader::new(fs::File::from(read)).lines();
+    let pid = lines.next().unwrap().unwrap();
+    assert!(is_alive(&pid));
+    drop(other);
+    // The end of its output is the end of the command.
+    assert!(lines.next().is_none());
+    client.exit();
+    keeper.end();
+}
+
+fn send_with_descriptors(stream: &UnixStream, line: &str, output: &OwnedFd) {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    use std::os::fd::AsFd as _;
+    let null = fs::File::open("/dev/null").unwrap();
+    let descriptors = [null.as_fd(), output.as_fd(), output.as_fd()];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    let data = [std::io::IoSlice::new(line.as_bytes())];
+    assert_eq!(
+        sendmsg(stream, &data, &mut ancillary, SendFlags::empty()),
+        Ok(line.len())
+    );
+}
