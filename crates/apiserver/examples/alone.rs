@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use coracle_apiserver::{ApiServer, Config, Identity, Network, NodeDirectory, NodeService, Version, kubeconfig, pki};
+use coracle_apiserver::{
+    ApiServer, Config, Identity, Network, NodeDirectory, NodeService, Version, kubeconfig, pki,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

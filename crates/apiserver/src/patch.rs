@@ -78,8 +78,7 @@ impl Patch {
             Self::Json(operations) => {
                 let mut value = object.clone();
                 check_growth(operations, object)?;
-                json_patch::patch(&mut value, operations)
-                    .map_err(|error| Failure::Unprocessable(error.to_string()))?;
+                json_patch::patch(&mut value, operations).map_err(|_| Failure::Unprocessable)?;
                 Ok(Parsed {
                     value,
                     duplicates: Vec::new(),

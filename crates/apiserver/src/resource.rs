@@ -56,7 +56,7 @@ impl Resource {
         let group = if group.is_empty() { "core" } else { group };
         Self {
             kind,
-            type_name: api::openapi::root(kind),
+            type_name: (kind.type_name)().into_owned(),
             api_version,
             head,
             stored_head,

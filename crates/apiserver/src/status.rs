@@ -106,7 +106,7 @@ pub(crate) enum Failure {
     },
     /// 422: the patch cannot be applied to what is there.
     #[error("the server rejected our request due to an error in our request")]
-    Unprocessable(String),
+    Unprocessable,
     /// 500
     #[error("Internal error occurred: {0}")]
     Internal(String),
@@ -189,7 +189,7 @@ impl Failure {
             Self::Expired { .. } => (StatusCode::GONE, "Expired"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
-            Self::Invalid { .. } | Self::Unprocessable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
+            Self::Invalid { .. } | Self::Unprocessable => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
             Self::TooNew(_) => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
@@ -205,13 +205,6 @@ impl Failure {
             Self::NotFound(subject) | Self::AlreadyExists(subject) | Self::Conflict { subject, .. } => {
                 Details::about(subject)
             }
-            Self::Unprocessable(why) => {
-                let cause = StatusCause::new("UnexpectedServerResponse", why);
-                Details {
-                    causes: vec![cause],
-                    ..Details::default()
-                }
-            }
             Self::TooNew(_) => {
                 let cause = StatusCause::new("ResourceVersionTooLarge", "Too large resource version");
                 Details {
@@ -219,7 +212,7 @@ impl Failure {
                     ..Details::default()
                 }
             }
-            Self::NoSuchPath | Self::MethodNotAllowed => Details::default(),
+            Self::NoSuchPath | Self::MethodNotAllowed | Self::Unprocessable => Details::default(),
             _ => return None,
         };
         if matches!(self, Self::TooNew(_)) {
@@ -256,7 +249,8 @@ impl Failure {
             let challenge = HeaderValue::from_static("Bearer realm=\"coracle\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if matches!(self, Self::TooNew(_) | Self::Unavailable(_)) {
+        // Not where a person waits for the answer: clients would try ten times before they say what is wrong.
+        if matches!(self, Self::TooNew(_)) {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -258,3 +258,6 @@ fn without_directives_map(map: Map<String, Value>) -> Map<String, Value> {
 pub(crate) fn without_directives_list(list: Vec<Value>) -> Vec<Value> {
     list.into_iter().filter_map(without_directives).collect()
 }
+
+#[cfg(test)]
+mod tests;
