@@ -341,15 +341,28 @@ fn selectable_fields_have_values() {
 }
 
 #[test]
-fn rows_of_deployments() {
-    let (mut object, _) = deployment(|object| object["spec"]["replicas"] = json!(4));
-    object["status"] =
-        json!({"replicas": 4, "readyReplicas": 3, "updatedReplicas": 2, "availableReplicas": 3});
-    let cells = by_kind("apps/v1", "Deployment")
-        .map(|row| (row.cells)(&object, 0))
-        .unwrap_or_default();
+fn a_services_address_stays() {
+    let metadata = json!({"name": "web", "namespace": "default"});
+    let spec = |ip: &str| json!({"clusterIP": ip, "ports": [{"port": 80}]});
+    let (old, causes) = created(
+        "v1",
+        "Service",
+        json!({"metadata": metadata, "spec": spec("127.96.0.2")}),
+    );
     assert_eq!(
-        json!(cells),
-        json!(["web", "3/4", 2, 3, "<unknown>", "web", "nginx:1.7.9", "app=web"])
+        (causes, &old["spec"]["clusterIPs"]),
+        (vec![], &json!(["127.96.0.2"]))
+    );
+    let mut new = old.clone();
+    new["spec"]["clusterIP"] = json!("127.96.0.3");
+    let Some(row) = by_kind("v1", "Service") else {
+        return;
+    };
+    (row.prepare)(&mut new, Some(&old), Write::Main);
+    let causes = (row.validate)(&new, Some(&old), Write::Main);
+    assert_eq!(causes[0].field, "spec.clusterIPs[0]");
+    assert_eq!(
+        causes[0].message,
+        "Invalid value: [\"127.96.0.3\"]: may not change once set"
     );
 }

@@ -87,3 +87,7 @@ pub fn selector(selector: &LabelSelector) -> Value {
     let text = Selector::from_spec(selector).map(|selector| selector.to_string());
     or_none(text.ok().as_deref()).into()
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

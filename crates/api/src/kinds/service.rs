@@ -60,6 +60,9 @@ impl Served for Service {
                 port.target_port = Some(IntOrString::Int(port.port));
             }
         }
+        if let Some(ip) = spec.cluster_ip.clone().filter(|ip| !ip.is_empty()) {
+            spec.cluster_ips.get_or_insert_with(|| vec![ip]);
+        }
         defaults_by_type(spec);
         self.status
             .get_or_insert_default()

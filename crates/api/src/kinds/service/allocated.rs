@@ -1,6 +1,6 @@
 //! What a Service was given keeps when its writer does not mention it: addresses and node ports.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Copies what the server allocated from `old`, and drops what the Service's new type has no use for.
 pub(super) fn keep(object: &mut Value, old: &Value) {
@@ -11,6 +11,10 @@ pub(super) fn keep(object: &mut Value, old: &Value) {
         keep_field(spec, old, "clusterIP");
         if spec.get("clusterIP") == old.get("clusterIP") {
             keep_field(spec, old, "clusterIPs");
+        } else if spec.get("clusterIPs") == old.get("clusterIPs") {
+            // Who changes the one address means the list as well, and is told so when that is refused.
+            let address = spec.get("clusterIP").cloned().unwrap_or_default();
+            crate::prepare::copy(spec, &json!({"clusterIPs": [address]}), "clusterIPs");
         }
     }
     if has_node_ports(spec) && has_node_ports(old) {
@@ -127,8 +131,6 @@ fn has_node_ports(spec: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
