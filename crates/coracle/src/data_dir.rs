@@ -1,0 +1,209 @@
+//! The folder that holds everything of one cluster: where each thing lies, and who may use it.
+//!
+//! Flows in: a path from the command line or the default. Flows out: paths, and the lock that makes one server own the
+//! folder. Never removes what coracle did not make.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::process::ProcessId;
+
+/// One cluster's folder.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+/// What a cluster must remember from one start to the next (`cluster.json`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Settings {
+    /// Which block of loopback addresses is this cluster's; see [`crate::network`].
+    pub network: u8,
+    /// Where the API listens on 127.0.0.1.
+    pub api_port: u16,
+    /// Number of nodes.
+    pub nodes: u16,
+    /// Whether pods listen on their declared ports (`--pod-ports=declared`).
+    pub declared_ports: bool,
+    /// The kubeconfig that was given a context for this cluster.
+    pub kubeconfig: PathBuf,
+    /// The name of that context.
+    pub context: String,
+}
+
+/// Held by the server as long as it lives: nobody else may run a cluster from the same folder.
+pub struct Lock(#[expect(dead_code, reason = "held, never read: dropping it gives the folder up")] Flock<File>);
+
+/// What the folder is made of: the only names that [`DataDir::remove`] touches.
+const CONTENTS: [&str; 10] = [
+    "cluster.json",
+    "server.lock",
+    "server.log",
+    "store",
+    "pki",
+    "kubeconfig",
+    "images.yaml",
+    "balancer",
+    "nodes",
+    "tmp",
+];
+
+impl DataDir {
+    /// `$XDG_STATE_HOME/coracle/default`, or `~/.local/state/coracle/default`.
+    pub fn default_path() -> anyhow::Result<PathBuf> {
+        let state = match std::env::var_os("XDG_STATE_HOME").filter(|dir| Path::new(dir).is_absolute()) {
+            Some(dir) => PathBuf::from(dir),
+            None => {
+                std::env::home_dir().context("there is no home folder: give --data-dir")?.join(".local/state")
+            }
+        };
+        Ok(state.join("coracle/default"))
+    }
+
+    /// The folder as the user named it (or the default), which need not exist yet.
+    pub fn new(path: Option<PathBuf>) -> anyhow::Result<Self> {
+        let path = path.map_or_else(Self::default_path, Ok)?;
+        Ok(Self { root: std::path::absolute(&path).with_context(|| format!("{}", path.display()))? })
+    }
+
+    /// Makes the folder, for this user only.
+    pub fn create(&self) -> anyhow::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.root).with_context(|| {
+            format!("cannot make the data folder {}: choose another with --data-dir", self.root.display())
+        })
+    }
+
+    /// Takes the folder for this process.
+    ///
+    /// # Errors
+    /// If a server runs on it already; the sentence names its pid.
+    pub fn lock(&self) -> anyhow::Result<Lock> {
+        let path = self.root.join("server.lock");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| {
+                format!("cannot write to the data folder {}: choose another with --data-dir", self.root.display())
+            })?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut lock) => {
+                lock.set_len(0)?;
+                lock.rewind()?;
+                serde_json::to_writer(&mut *lock, &ProcessId::own()?)?;
+                lock.flush()?;
+                Ok(Lock(lock))
+            }
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+                let holder = self.server().map_or_else(String::new, |server| format!(" (pid {})", server.pid));
+                bail!(
+                    "a coracle server{holder} already runs on {}: use another --data-dir, or stop it with `coracle down`",
+                    self.root.display()
+                )
+            }
+            Err((_, errno)) => bail!("cannot lock {}: {errno}", path.display()),
+        }
+    }
+
+    /// The server that holds the lock, if one does.
+    pub fn server(&self) -> Option<ProcessId> {
+        let mut text = String::new();
+        File::open(self.root.join("server.lock")).ok()?.read_to_string(&mut text).ok()?;
+        serde_json::from_str::<ProcessId>(&text).ok().filter(ProcessId::is_alive)
+    }
+
+    /// What was remembered, if this folder has held a cluster before.
+    pub fn settings(&self) -> anyhow::Result<Option<Settings>> {
+        let path = self.root.join("cluster.json");
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(
+                serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?,
+            )),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Remembers the settings, whole or not at all.
+    pub fn save_settings(&self, settings: &Settings) -> anyhow::Result<()> {
+        write_private(&self.root.join("cluster.json"), &serde_json::to_vec_pretty(settings)?)
+    }
+
+    /// Removes the cluster's files, and the folder if nothing else is in it.
+    pub fn remove(&self) -> anyhow::Result<()> {
+        for name in CONTENTS {
+            let path = self.root.join(name);
+            let result = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match result {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        match fs::remove_dir(&self.root) {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::DirectoryNotEmpty
+                ) =>
+            {
+                Err(error).with_context(|| format!("cannot remove {}", self.root.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The store's database.
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store/coracle.db")
+    }
+
+    /// Certificates and keys.
+    pub fn pki(&self) -> PathBuf {
+        self.root.join("pki")
+    }
+
+    /// A component's or the administrator's own kubeconfig.
+    pub fn kubeconfig(&self, user: &str) -> PathBuf {
+        self.root.join(format!("kubeconfig/{user}.yaml"))
+    }
+
+    /// What a detached server prints.
+    pub fn server_log(&self) -> PathBuf {
+        self.root.join("server.log")
+    }
+
+    /// The balancer's folder: its pid, log and status socket.
+    pub fn balancer(&self) -> PathBuf {
+        self.root.join("balancer")
+    }
+}
+
+/// Writes a file that only this user may read, whole or not at all.
+pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let write = || -> std::io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,103 @@
+//! `coracle up --detach`: starts the server as a process of its own and says how its start went.
+//!
+//! The server's standard input is a socket on which it reports once: the welcome text, or why it could not start. Its
+//! output goes to `server.log` in the data folder.
+
+use std::fs::OpenOptions;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{PodPorts, UpArgs};
+use crate::data_dir::DataDir;
+
+/// How the start went.
+#[derive(Serialize, Deserialize)]
+enum Outcome {
+    Up(String),
+    Failed(String),
+}
+
+/// The server's side: reports how the start went.
+pub struct Report(UnixStream);
+
+impl Report {
+    /// Leaves the terminal's session, and takes the socket that the launcher gave.
+    pub fn take() -> anyhow::Result<Self> {
+        nix::unistd::setsid().context("cannot leave the terminal's session")?;
+        let socket = std::io::stdin().as_fd().try_clone_to_owned().context("standard input")?;
+        Ok(Self(UnixStream::from(socket)))
+    }
+
+    /// The cluster is up.
+    pub fn succeeded(&self, welcome: &str) -> anyhow::Result<()> {
+        self.send(&Outcome::Up(welcome.to_owned()))
+    }
+
+    /// The cluster could not start, or has failed.
+    pub fn failed(&self, why: &str) -> anyhow::Result<()> {
+        tracing::error!("{why}");
+        self.send(&Outcome::Failed(why.to_owned()))
+    }
+
+    fn send(&self, outcome: &Outcome) -> anyhow::Result<()> {
+        let sent = (&self.0).write_all(&serde_json::to_vec(outcome)?);
+        // A launcher that has heard what it waited for, or was stopped, is gone: nobody needs to know more.
+        let _ = self.0.shutdown(std::net::Shutdown::Both);
+        sent.or_else(|error| if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+            .context("cannot tell the launcher how the start went")
+    }
+}
+
+/// Starts the server and waits until it is up.
+pub fn launch(args: &UpArgs) -> anyhow::Result<ExitCode> {
+    let data_dir = DataDir::new(args.cluster.data_dir.clone())?;
+    data_dir.create()?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(data_dir.server_log())
+        .with_context(|| format!("cannot write {}", data_dir.server_log().display()))?;
+    let (mut ours, theirs) = UnixStream::pair()?;
+    Command::new(std::env::current_exe()?)
+        .args(arguments(args, &data_dir))
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("cannot start the server")?;
+    let mut answer = Vec::new();
+    ours.read_to_end(&mut answer).context("the server")?;
+    match serde_json::from_slice(&answer) {
+        Ok(Outcome::Up(welcome)) => {
+            println!("{welcome}\nIt stays up; `coracle down` stops it.");
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(Outcome::Failed(why)) => bail!(why),
+        Err(_) => bail!("the server died while it started: see {}", data_dir.server_log().display()),
+    }
+}
+
+fn arguments(args: &UpArgs, data_dir: &DataDir) -> Vec<std::ffi::OsString> {
+    let mut list = vec!["up".into(), "--detached".into(), "--data-dir".into(), data_dir.root().into()];
+    if let Some(nodes) = args.nodes {
+        list.extend(["--nodes".into(), nodes.to_string().into()]);
+    }
+    if let Some(port) = args.api_port {
+        list.extend(["--api-port".into(), port.to_string().into()]);
+    }
+    if let Some(file) = &args.kubeconfig {
+        list.extend(["--kubeconfig".into(), file.into()]);
+    }
+    if let Some(ports) = args.pod_ports {
+        let ports = if ports == PodPorts::Declared { "declared" } else { "distinct" };
+        list.extend(["--pod-ports".into(), ports.into()]);
+    }
+    list
+}

@@ -1,0 +1,118 @@
+//! Gives the user's kubeconfig a context for the cluster, and takes it away again.
+//!
+//! Flows in: the kubeconfig of the cluster's administrator. Flows out: the user's file with one cluster, user and context
+//! more, everything else in it as it was. Never writes a file that others may read.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_yaml::{Mapping, Value};
+
+use crate::data_dir::write_private;
+
+/// Where kubectl looks: the first file of `$KUBECONFIG`, else `~/.kube/config`.
+pub fn default_path() -> anyhow::Result<PathBuf> {
+    if let Some(list) = std::env::var_os("KUBECONFIG")
+        && let Some(first) = std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty())
+    {
+        return Ok(first);
+    }
+    Ok(std::env::home_dir().context("there is no home folder: give --kubeconfig")?.join(".kube/config"))
+}
+
+/// Merges `ours` (a kubeconfig with one cluster, user and context, all called `name`) into the file at `path`, and makes
+/// it the current context.
+pub fn merge(path: &Path, name: &str, ours: &str) -> anyhow::Result<()> {
+    let ours: Mapping = serde_yaml::from_str(ours).context("our own kubeconfig")?;
+    let mut file = read(path)?;
+    for list in ["clusters", "users", "contexts"] {
+        let mut entries = without(&file, list, name);
+        if let Some(Value::Sequence(own)) = ours.get(list) {
+            entries.extend(own.iter().cloned());
+        }
+        file.insert(list.into(), Value::Sequence(entries));
+    }
+    file.insert("apiVersion".into(), "v1".into());
+    file.insert("kind".into(), "Config".into());
+    file.insert("current-context".into(), name.into());
+    write(path, &file)
+}
+
+/// Takes the context `name` out of the file at `path`; a file that held nothing else is removed.
+pub fn remove(path: &Path, name: &str) -> anyhow::Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut file = read(path)?;
+    for list in ["clusters", "users", "contexts"] {
+        let entries = without(&file, list, name);
+        file.insert(list.into(), Value::Sequence(entries));
+    }
+    if file.get("current-context").and_then(Value::as_str) == Some(name) {
+        file.insert("current-context".into(), "".into());
+    }
+    if matches!(file.get("contexts"), Some(Value::Sequence(left)) if left.is_empty()) {
+        return std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()));
+    }
+    write(path, &file)
+}
+
+fn read(path: &Path) -> anyhow::Result<Mapping> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Mapping::new()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let parsed: Option<Mapping> = serde_yaml::from_str(&text).with_context(|| {
+        format!("{} is not a kubeconfig: mend it, or write elsewhere with --kubeconfig FILE", path.display())
+    })?;
+    Ok(parsed.unwrap_or_default())
+}
+
+fn write(path: &Path, file: &Mapping) -> anyhow::Result<()> {
+    // A symlink stays one: the file behind it is what is replaced.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    write_private(&path, serde_yaml::to_string(file)?.as_bytes())
+}
+
+fn without(file: &Mapping, list: &str, name: &str) -> Vec<Value> {
+    let Some(Value::Sequence(entries)) = file.get(list) else { return Vec::new() };
+    entries.iter().filter(|entry| entry.get("name").and_then(Value::as_str) != Some(name)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(name: &str) -> String {
+        format!(
+            "clusters: [{{name: {name}, cluster: {{}}}}]\nusers: [{{name: {name}, user: {{}}}}]\n\
+             contexts: [{{name: {name}, context: {{cluster: {name}, user: {name}}}}}]\ncurrent-context: {name}\n"
+        )
+    }
+
+    #[test]
+    fn a_context_comes_and_goes_and_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        std::fs::write(&path, config("work")).unwrap();
+        merge(&path, "coracle", &config("coracle")).unwrap();
+        merge(&path, "coracle", &config("coracle")).unwrap();
+        let merged = read(&path).unwrap();
+        assert_eq!(merged["contexts"].as_sequence().unwrap().len(), 2);
+        assert_eq!(merged["current-context"], "coracle");
+        remove(&path, "coracle").unwrap();
+        let left = read(&path).unwrap();
+        assert_eq!(left["contexts"].as_sequence().unwrap().len(), 1);
+        assert_eq!(left["contexts"][0]["name"], "work");
+    }
+
+    #[test]
+    fn a_file_of_ours_alone_goes_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sub/config");
+        merge(&path, "coracle", &config("coracle")).unwrap();
+        remove(&path, "coracle").unwrap();
+        assert!(!path.exists());
+    }
+}
