@@ -1,5 +1,7 @@
 //! A real keeper with real processes: this file is the tests, and run with `keeper` as first argument it is the keeper.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
@@ -263,13 +265,15 @@ fn daemons_end_with_their_container() {
     let mut client = keeper.connect();
     let ready = pipe(&keeper, "ready");
     // In a session of its own, its parent gone, its output closed.
+    let go = pipe(&keeper, "go");
     let daemon = format!(
         "setsid sh -c 'echo $$ > {}; exec sleep 1000' >/dev/null 2>&1 &",
         ready.display()
     );
-    client.shell("web", &format!("{daemon} sleep 0.2; exit 0"));
+    client.shell("web", &format!("{daemon} read x < {}; exit 0", go.display()));
     let daemon = fs::read_to_string(ready).unwrap();
     assert!(is_alive(&daemon));
+    fs::write(go, "\n").unwrap();
     assert_eq!(code(&client.wait_end("web")), 0);
     assert!(!is_alive(&daemon));
     client.exit();
