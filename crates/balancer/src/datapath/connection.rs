@@ -132,9 +132,7 @@ impl Silent {
     }
 
     fn step(&mut self, wires: &mut Wires, core: &mut Core, scratch: &mut [u8]) -> Step {
-        if wires.leave {
-            wires.drop_leg(End::Moved);
-        }
+        wires.leave_unused();
         if wires.supply(core) {
             match wires.receive(core, scratch) {
                 Received::Nothing => {}

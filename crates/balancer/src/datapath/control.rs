@@ -137,6 +137,14 @@ pub struct Datapath {
     next_listener: u32,
 }
 
+/// One thread's life. Should it ever panic, the whole process ends and is started anew: with a thread missing no table
+/// would be acknowledged, no backend drained, and nobody would know.
+fn run(worker: Worker) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run())).is_err() {
+        std::process::abort();
+    }
+}
+
 /// A backend that is in the table, or was and has not been forgotten.
 struct Known {
     backend: Arc<Backend>,
@@ -179,7 +187,7 @@ impl Datapath {
         for (number, (commands, wake)) in receivers.into_iter().enumerate() {
             let worker = Worker::new(number, commands, wake, shared.clone()).map_err(StartError::Epoll)?;
             let thread = std::thread::Builder::new().name(format!("datapath-{number}"));
-            threads.push(thread.spawn(move || worker.run()).map_err(StartError::Thread)?);
+            threads.push(thread.spawn(move || run(worker)).map_err(StartError::Thread)?);
         }
         Ok(Self {
             shared,

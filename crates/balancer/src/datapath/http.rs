@@ -56,6 +56,7 @@ impl Http {
         let Ok(mut progress) = wires.flush_client() else {
             return Step::Abort;
         };
+        wires.leave_unused();
         if self.exchange.is_some() {
             if !wires.supply(core) {
                 return if wires.given_up(core) {
@@ -68,8 +69,6 @@ impl Http {
             if let Some(step) = self.turn_over(wires, core) {
                 return step;
             }
-        } else if wires.leave {
-            wires.drop_leg(End::Moved);
         }
         // Answers before requests: a stale answer or a close must be seen before the next request goes out.
         match self.pull_backend(wires, core, scratch) {
@@ -186,9 +185,6 @@ impl Http {
         }
         self.exchange = None;
         wires.at_boundary(core);
-        if wires.leave {
-            wires.drop_leg(End::Moved);
-        }
         Some(Step::Progress)
     }
 

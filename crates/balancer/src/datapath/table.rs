@@ -70,12 +70,16 @@ impl Route {
             .min_by_key(|backend| (backend.is_suspect(now), backend.open()))
     }
 
-    /// Whether two routes treat connections alike.
+    /// Whether two routes are alike, the order of their backends included.
     pub fn same(&self, other: &Self) -> bool {
         self.name == other.name
             && self.protocol == other.protocol
             && self.backends.len() == other.backends.len()
-            && self.backends.iter().all(|backend| other.offers(backend))
+            && self
+                .backends
+                .iter()
+                .zip(&other.backends)
+                .all(|(mine, its)| Arc::ptr_eq(mine, its))
     }
 }
 

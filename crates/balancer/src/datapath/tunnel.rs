@@ -26,6 +26,7 @@ impl Tunnel {
     }
 
     pub fn step(&mut self, wires: &mut Wires, core: &mut Core, scratch: &mut [u8]) -> Step {
+        wires.leave_unused();
         if !wires.supply(core) {
             return if wires.given_up(core) {
                 Step::Abort

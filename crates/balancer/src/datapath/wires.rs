@@ -271,6 +271,14 @@ impl Wires {
         }
     }
 
+    /// Leaves a backend that the route no longer offers, if nothing is under way there: between messages, or when it has
+    /// taken nothing of what is held for it.
+    pub fn leave_unused(&mut self) {
+        if self.leave && self.is_unused() {
+            self.drop_leg(End::Moved);
+        }
+    }
+
     /// Whether nothing has passed on the backend connection since the last boundary, so that another can take its place.
     pub fn is_unused(&self) -> bool {
         self.leg.as_ref().is_none_or(|leg| !leg.used)

@@ -83,7 +83,7 @@ impl Rounds {
         self.caches.on_change(move || changed.notify_one());
         self.replan();
         loop {
-            self.settle();
+            self.settle(&stop);
             let retry = [self.in_service.next_retry(), self.bind_retry]
                 .into_iter()
                 .flatten()
@@ -121,7 +121,7 @@ impl Rounds {
     }
 
     /// Brings the datapath and the pods' conditions in line with the plan.
-    fn settle(&mut self) {
+    fn settle(&mut self, stop: &CancellationToken) {
         let now = Instant::now();
         let routes = self.plan.routes(|pod| self.in_service.admits(pod));
         let retry = self.bind_retry.is_some_and(|at| at <= now);
@@ -145,11 +145,12 @@ impl Rounds {
         }
         for order in self.in_service.writes(&self.plan.wanted(), &backends, now) {
             let (client, results) = (self.client.clone(), self.report.clone());
-            self.tasks.spawn(async move {
-                let written = write(client, &order).await;
-                // The loop has ended: nobody needs to know.
-                let _ = results.send((order, written));
-            });
+            self.tasks
+                .spawn(stop.clone().run_until_cancelled_owned(async move {
+                    let written = write(client, &order).await;
+                    // If the loop has ended nobody needs to know.
+                    let _ = results.send((order, written));
+                }));
         }
     }
 

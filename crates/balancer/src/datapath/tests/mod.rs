@@ -5,6 +5,7 @@ mod drain;
 mod faults;
 mod http;
 mod opaque;
+mod torture;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -1,0 +1,273 @@
+//! An API server and a balancer in this process, and servers that play pods.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apiserver::{ApiServer, Identity, Network, NodeDirectory, NodeService, Version};
+use coracle_balancer::status::Status;
+use k8s_openapi::api::core::v1::{Event, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Nothing in these tests takes longer, unless it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PORT: u16 = 8080;
+
+/// An API server, with a folder of its own.
+pub struct Cluster {
+    client: Client,
+    folder: tempfile::TempDir,
+}
+
+struct NoNodes;
+
+impl NodeDirectory for NoNodes {
+    fn node(&self, _: &str) -> Option<NodeService> {
+        None
+    }
+}
+
+impl Cluster {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(store::Sqlite::open(&folder.path().join("store.db")).unwrap());
+        // Each test process has Service addresses of its own, so that tests do not meet.
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let config = apiserver::Config {
+            service_network: Network {
+                address: Ipv4Addr::new(127, 128 | high, low, 0),
+                prefix: 24,
+            },
+            node_ports: 30000..=32767,
+            address: SocketAddr::from(([127, 0, 0, 1], 7443)),
+            authority: String::new(),
+            version: Version::default(),
+        };
+        let server = ApiServer::start(store, config, Arc::new(NoNodes)).await.unwrap();
+        let identity = Identity {
+            user: "admin".to_owned(),
+            groups: vec!["system:masters".to_owned()],
+        };
+        Self {
+            client: Client::new(server.service(identity), "default"),
+            folder,
+        }
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    async fn create<K>(&self, object: Value) -> K
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let object = serde_json::from_value(object).unwrap();
+        self.api().create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    pub async fn balancer(&self) -> Balancer {
+        let socket = self.folder.path().join("balancer.sock");
+        let stop = CancellationToken::new();
+        let config = coracle_balancer::Config::new(socket.clone());
+        let (client, stopped) = (self.client.clone(), stop.clone());
+        let task = tokio::spawn(async move { coracle_balancer::run(config, client, stopped).await.unwrap() });
+        Balancer { socket, stop, task }
+    }
+
+    /// A Service; the address it listens on.
+    pub async fn service(&self, name: &str) -> SocketAddr {
+        let service: Service = self
+            .create(json!({"metadata": {"name": name}, "spec": {"ports": [{"port": PORT}]}}))
+            .await;
+        let ip = service.spec.unwrap().cluster_ip.unwrap();
+        SocketAddr::new(ip.parse().unwrap(), PORT)
+    }
+
+    /// A pod on a node, with this status of the condition already; its uid.
+    pub async fn pod(&self, name: &str, in_service: Option<&str>) -> (String, String) {
+        let spec = json!({"nodeName": "node-1", "containers": [{"name": "c", "image": "host"}]});
+        let pod: Pod = self
+            .create(json!({"metadata": {"name": name}, "spec": spec}))
+            .await;
+        if let Some(status) = in_service {
+            let condition = json!({"type": api::names::IN_SERVICE, "status": status, "reason": "Made"});
+            let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
+            self.api::<Pod>()
+                .patch_status(name, &PatchParams::default(), &patch)
+                .await
+                .unwrap();
+        }
+        (name.to_owned(), pod.metadata.uid.unwrap())
+    }
+
+    /// Makes the Service's slice: pods, their servers, and whether they are ready; the others are terminating.
+    pub async fn slice(&self, service: &str, pods: &[(&(String, String), &Server, bool)]) {
+        // One slice a pod, because a slice has one port number for all.
+        for ((pod, uid), server, ready) in pods {
+            let slice = json!({
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {"name": pod, "labels": {"kubernetes.io/service-name": service}},
+                "addressType": "IPv4",
+                "ports": [{"name": "", "port": server.addr.port(), "protocol": "TCP"}],
+                "endpoints": [{
+                    "addresses": [server.addr.ip().to_string()],
+                    "conditions": {"ready": ready, "serving": true, "terminating": !ready},
+                    "targetRef": {"kind": "Pod", "namespace": "default", "name": pod, "uid": uid},
+                }],
+            });
+            let slices: Api<EndpointSlice> = self.api();
+            if slices.get_opt(pod).await.unwrap().is_some() {
+                slices
+                    .patch(pod, &PatchParams::default(), &Patch::Merge(slice))
+                    .await
+                    .unwrap();
+            } else {
+                self.create::<EndpointSlice>(slice).await;
+            }
+        }
+    }
+
+    pub async fn delete(&self, pod: &str) {
+        self.api::<Pod>()
+            .delete(pod, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+
+    pub async fn get(&self, pod: &str) -> Pod {
+        self.api().get(pod).await.unwrap()
+    }
+
+    /// Waits until this holds of a pod.
+    pub async fn until(&self, pod: &str, holds: impl Fn(&Pod) -> bool) -> Pod {
+        let condition = |pod: Option<&Pod>| pod.is_some_and(&holds);
+        let waiting = timeout(PATIENCE, await_condition(self.api(), pod, condition)).await;
+        waiting.expect("the pod in time").unwrap().unwrap()
+    }
+
+    /// Waits for an event with this reason; its message.
+    pub async fn event(&self, reason: &str) -> String {
+        let find = async {
+            loop {
+                let events = self.api::<Event>().list(&Default::default()).await.unwrap();
+                if let Some(event) = events
+                    .into_iter()
+                    .find(|event| event.reason.as_deref() == Some(reason))
+                {
+                    return event.message.unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, find).await.expect("an event in time")
+    }
+}
+
+/// Status and reason of the condition.
+pub fn in_service(pod: &Pod) -> Option<(&str, &str)> {
+    let condition = condition(pod)?;
+    Some((condition.status.as_str(), condition.reason.as_deref()?))
+}
+
+/// Message of the condition.
+pub fn message(pod: &Pod) -> &str {
+    condition(pod)
+        .and_then(|condition| condition.message.as_deref())
+        .unwrap_or_default()
+}
+
+fn condition(pod: &Pod) -> Option<&k8s_openapi::api::core::v1::PodCondition> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == api::names::IN_SERVICE)
+}
+
+/// A running balancer.
+pub struct Balancer {
+    socket: PathBuf,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Balancer {
+    pub async fn status(&self) -> Status {
+        coracle_balancer::status::read(&self.socket).await.unwrap()
+    }
+
+    /// Waits until this holds of its status.
+    pub async fn until(&self, holds: impl Fn(&Status) -> bool) {
+        let look = async {
+            loop {
+                match coracle_balancer::status::read(&self.socket).await {
+                    Ok(status) if holds(&status) => return,
+                    _ => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        timeout(PATIENCE, look).await.expect("the status in time");
+    }
+
+    /// Waits until connections go to a pod.
+    pub async fn until_routed(&self, pod: &str) {
+        self.until(|status| {
+            status
+                .backends
+                .iter()
+                .any(|backend| backend.pod.as_deref() == Some(pod))
+        })
+        .await;
+    }
+
+    pub async fn stop(self) {
+        self.stop.cancel();
+        timeout(PATIENCE, self.task)
+            .await
+            .expect("the end in time")
+            .unwrap();
+    }
+}
+
+/// A server that answers every request with its name.
+pub struct Server {
+    pub addr: SocketAddr,
+}
+
+impl Server {
+    pub fn start(name: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let mut request = [0; 1024];
+                    while stream.read(&mut request).is_ok_and(|count| count > 0) {
+                        if stream.write_all(Self::answer(name).as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { addr }
+    }
+
+    pub fn answer(name: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len())
+    }
+}

@@ -1,0 +1,167 @@
+//! A balancer on a real API server, in one process: Services and slices in, conditions, events and traffic out.
+
+mod cluster;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use cluster::{Cluster, Server, in_service};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// One exchange; the name that the server gives.
+fn get(client: &mut TcpStream) -> String {
+    client.write_all(GET).unwrap();
+    let mut answer = vec![0; Server::answer("x").len()];
+    client.read_exact(&mut answer).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    answer.rsplit('\n').next().unwrap().to_owned()
+}
+
+fn connect(addr: std::net::SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(addr).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_is_announced_routed_to_drained_and_withdrawn() {
+    let cluster = Cluster::start().await;
+    let balancer = cluster.balancer().await;
+    let service = cluster.service("web").await;
+    let (a, b) = (Server::start("a"), Server::start("b"));
+    let (pod_a, pod_b) = (cluster.pod("a", None).await, cluster.pod("b", None).await);
+    cluster
+        .slice("web", &[(&pod_a, &a, true), (&pod_b, &b, false)])
+        .await;
+    cluster
+        .until("a", |pod| in_service(pod) == Some(("True", "Routed")))
+        .await;
+    balancer.until_routed("default/a").await;
+    assert_eq!(in_service(&cluster.get("b").await), None);
+
+    let mut client = connect(service);
+    assert_eq!(get(&mut client), "a");
+    let status = balancer.status().await;
+    let backend = status
+        .backends
+        .iter()
+        .find(|backend| backend.pod.as_deref() == Some("default/a"))
+        .unwrap();
+    assert_eq!(backend.open, 1);
+
+    // The rollout: b is ready, a is deleted.
+    cluster
+        .slice("web", &[(&pod_a, &a, true), (&pod_b, &b, true)])
+        .await;
+    cluster
+        .until("b", |pod| in_service(pod) == Some(("True", "Routed")))
+        .await;
+    balancer.until_routed("default/b").await;
+    cluster.delete("a").await;
+    cluster
+        .slice("web", &[(&pod_a, &a, false), (&pod_b, &b, true)])
+        .await;
+    let pod = cluster
+        .until("a", |pod| in_service(pod) == Some(("False", "Drained")))
+        .await;
+    assert_eq!(
+        cluster::message(&pod),
+        "no connection is left: moved 1, finished 0, cut 0"
+    );
+    assert_eq!(get(&mut client), "b");
+    balancer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_pod_serves_until_another_is_ready() {
+    let cluster = Cluster::start().await;
+    let balancer = cluster.balancer().await;
+    let service = cluster.service("web").await;
+    let (a, b) = (Server::start("a"), Server::start("b"));
+    let pod_a = cluster.pod("a", None).await;
+    cluster.slice("web", &[(&pod_a, &a, true)]).await;
+    balancer.until_routed("default/a").await;
+    cluster.delete("a").await;
+    cluster.slice("web", &[(&pod_a, &a, false)]).await;
+    assert_eq!(get(&mut connect(service)), "a");
+    let pod_b = cluster.pod("b", None).await;
+    cluster
+        .slice("web", &[(&pod_a, &a, false), (&pod_b, &b, true)])
+        .await;
+    cluster
+        .until("a", |pod| in_service(pod) == Some(("False", "Drained")))
+        .await;
+    assert_eq!(get(&mut connect(service)), "b");
+    balancer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_balancer_carries_on() {
+    let cluster = Cluster::start().await;
+    let service = cluster.service("web").await;
+    let a = Server::start("a");
+    let pod_a = cluster.pod("a", Some("True")).await;
+    cluster.pod("left", Some("True")).await;
+    cluster.delete("left").await;
+    cluster.slice("web", &[(&pod_a, &a, true)]).await;
+    let balancer = cluster.balancer().await;
+    cluster
+        .until("left", |pod| in_service(pod) == Some(("False", "Drained")))
+        .await;
+    balancer.until_routed("default/a").await;
+    assert_eq!(get(&mut connect(service)), "a");
+    // Not written again: the reason is still the one it was made with.
+    assert_eq!(in_service(&cluster.get("a").await), Some(("True", "Made")));
+    balancer.stop().await;
+    assert!(TcpStream::connect(service).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_deleted_before_it_was_announced_is_withdrawn_and_never_routed_to() {
+    let cluster = Cluster::start().await;
+    let balancer = cluster.balancer().await;
+    cluster.service("web").await;
+    let a = Server::start("a");
+    let pod_a = cluster.pod("a", None).await;
+    cluster.delete("a").await;
+    // The slice comes late and does not know of the deletion.
+    cluster.slice("web", &[(&pod_a, &a, true)]).await;
+    cluster
+        .until("a", |pod| in_service(pod) == Some(("False", "Drained")))
+        .await;
+    assert!(
+        balancer
+            .status()
+            .await
+            .backends
+            .iter()
+            .all(|backend| backend.pod.is_none())
+    );
+    balancer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_gives_an_event_and_is_served_once_it_is_free() {
+    let cluster = Cluster::start().await;
+    let service = cluster.service("web").await;
+    let taken = std::net::TcpListener::bind(service).unwrap();
+    let balancer = cluster.balancer().await;
+    let a = Server::start("a");
+    let pod_a = cluster.pod("a", None).await;
+    cluster.slice("web", &[(&pod_a, &a, true)]).await;
+    let event = cluster.event("PortNotBound").await;
+    assert!(event.contains("another program listens there"), "{event}");
+    drop(taken);
+    balancer
+        .until(|status| {
+            status
+                .listeners
+                .iter()
+                .all(|listener| listener.addr != service || listener.error.is_none())
+        })
+        .await;
+    assert_eq!(get(&mut connect(service)), "a");
+    balancer.stop().await;
+}
