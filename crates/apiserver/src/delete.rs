@@ -53,13 +53,13 @@ impl DeleteOptions {
     /// From the body if there is one, else from the query.
     async fn read(call: &Call, body: Body) -> Result<Self, Failure> {
         let bytes = body::collect(body).await?;
-        let mut options = if bytes.iter().all(u8::is_ascii_whitespace) {
-            Self::from_query(&call.query)?
-        } else {
+        let mut options = Self::from_query(&call.query)?;
+        if !bytes.iter().all(u8::is_ascii_whitespace) {
             let parsed = decode::body(&call.headers, &bytes)?;
-            Self::deserialize(parsed.value)
-                .map_err(|error| Failure::BadRequest(format!("DeleteOptions: {error}")))?
-        };
+            let sent = Option::<Self>::deserialize(parsed.value);
+            let sent = sent.map_err(|error| Failure::BadRequest(format!("DeleteOptions: {error}")))?;
+            options = sent.unwrap_or(options);
+        }
         if let Some(dry_run) = call.query.get("dryRun") {
             options.dry_run = Some(vec![dry_run.to_owned()]);
         }

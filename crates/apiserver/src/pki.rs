@@ -44,6 +44,9 @@ pub enum PkiError {
     /// A key or certificate cannot be made, or one of the folder is broken.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// An identity with several groups: rcgen writes a name with one O.
+    #[error("a certificate names one group")]
+    Groups,
     /// The TLS library refuses the certificates.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
@@ -119,10 +122,10 @@ impl Authority {
         &self.certificate
     }
 
-    /// A certificate for a client.
+    /// A certificate for a client: CN is the user, O the group.
     ///
     /// # Errors
-    /// If the identity has characters that a certificate cannot have.
+    /// If the identity has more than one group, or characters that a certificate cannot have.
     pub fn client(&self, identity: &Identity) -> Result<Credential, PkiError> {
         let mut params = leaf(ExtendedKeyUsagePurpose::ClientAuth)?;
         params
@@ -246,11 +249,12 @@ mod tests {
     fn a_certificate_says_who_it_is_for() {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::open_or_create(folder.path()).unwrap();
-        let identity = Identity::new("admin", &["system:masters", "b"]);
+        let identity = Identity::new("admin", &["system:masters"]);
         let credential = authority.client(&identity).unwrap();
         let pem = x509_parser::pem::parse_x509_pem(credential.certificate.as_bytes())
             .unwrap()
             .1;
         assert_eq!(Identity::of_certificate(&pem.contents), Some(identity));
+        assert!(authority.client(&Identity::new("admin", &["a", "b"])).is_err());
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! Flows in: a [`Failure`]. Flows out: a response. The message texts are upstream's, for kubectl prints them.
 
+mod document;
+
 use api::kind::Cause;
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
 
 use crate::body::{self, Response};
 use crate::resource::Resource;
+use document::{Details, Status, StatusCause, StatusMeta};
+pub(crate) use document::{created, success};
 
 /// The object that a failure is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -270,125 +273,6 @@ impl From<store::Error> for Failure {
             store::Error::Future { .. } => Self::TooNew(error.to_string()),
             store::Error::Conflict { .. } => Self::Internal(error.to_string()),
             store::Error::Unwritable(_) => Self::Unavailable(error.to_string()),
-        }
-    }
-}
-
-/// The answer to a deletion that is done: a `Status` that names what is gone.
-pub(crate) fn success(subject: &Subject, uid: &str) -> Vec<u8> {
-    Status {
-        kind: "Status",
-        api_version: "v1",
-        metadata: StatusMeta::default(),
-        status: "Success",
-        message: None,
-        reason: None,
-        details: Some(Details {
-            uid: uid.to_owned(),
-            ..Details::about(subject)
-        }),
-        code: None,
-    }
-    .to_json()
-}
-
-/// The answer to a binding: a bare success with a code.
-pub(crate) fn created() -> Vec<u8> {
-    Status {
-        kind: "Status",
-        api_version: "v1",
-        metadata: StatusMeta::default(),
-        status: "Success",
-        message: None,
-        reason: None,
-        details: None,
-        code: Some(StatusCode::CREATED.as_u16()),
-    }
-    .to_json()
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: StatusMeta,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<Details>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<u16>,
-}
-
-impl Status {
-    fn to_json(&self) -> Vec<u8> {
-        // Strings and numbers only: cannot fail.
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-}
-
-#[derive(Default, Serialize)]
-struct StatusMeta {
-    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
-    continue_token: Option<String>,
-}
-
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Details {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    name: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    group: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    kind: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    uid: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    causes: Vec<StatusCause>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_seconds: Option<u32>,
-}
-
-impl Details {
-    fn about(subject: &Subject) -> Self {
-        Self {
-            name: subject.name.clone(),
-            group: subject.group.clone(),
-            kind: subject.kind.clone(),
-            ..Self::default()
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct StatusCause {
-    reason: &'static str,
-    message: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    field: String,
-}
-
-impl StatusCause {
-    fn new(reason: &'static str, message: &str) -> Self {
-        Self {
-            reason,
-            message: message.to_owned(),
-            field: String::new(),
-        }
-    }
-}
-
-impl From<&Cause> for StatusCause {
-    fn from(cause: &Cause) -> Self {
-        Self {
-            reason: cause.reason,
-            message: cause.message.clone(),
-            field: cause.field.clone(),
         }
     }
 }

@@ -133,9 +133,7 @@ fn merge_field(
             Some(Value::Object(without_directives_map(patch)))
         }
         (Some(Value::Object(old)), Value::Object(patch)) => {
-            let deleted = patch.get(PATCH).is_some_and(|directive| directive == "delete");
-            let merged = merge_map(old, patch, field.shape)?;
-            (!deleted).then_some(Value::Object(merged))
+            Some(Value::Object(merge_map(old, patch, field.shape)?))
         }
         (Some(Value::Array(old)), Value::Array(patch)) if field.merges() => {
             Some(Value::Array(list::merge(old, patch, field.shape, field.key())?))

@@ -1,0 +1,147 @@
+//! Refusals: their codes, and the sentences that kubectl prints.
+
+use http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::door::{CONFIG_MAPS, DEPLOYMENTS, Door, PODS, config_map, deployment};
+
+#[tokio::test]
+async fn the_exact_body_of_a_missing_object() {
+    let door = Door::open().await;
+    let (status, body) = door.get(&format!("{DEPLOYMENTS}/web")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let expected = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "deployments.apps \"web\" not found", "reason": "NotFound",
+        "details": { "name": "web", "group": "apps", "kind": "deployments" }, "code": 404,
+    });
+    assert_eq!(body, expected);
+}
+
+#[tokio::test]
+async fn invalid_objects_name_their_fields() {
+    let door = Door::open().await;
+    let mut web = deployment("web");
+    web["spec"]["replicas"] = json!(-1);
+    let (status, body) = door.post(DEPLOYMENTS, &web).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        body["message"],
+        "Deployment.apps \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"
+    );
+    assert_eq!(body["details"]["kind"], "Deployment");
+    assert_eq!(
+        body["details"]["causes"][0],
+        json!({ "reason": "FieldValueInvalid", "message": "Invalid value: -1: must be greater than or equal to 0", "field": "spec.replicas" })
+    );
+}
+
+#[tokio::test]
+async fn wrong_types_and_wrong_kinds() {
+    let door = Door::open().await;
+    let mut web = deployment("web");
+    web["spec"]["replicas"] = json!("x");
+    let message = door.post(DEPLOYMENTS, &web).await.1["message"].clone();
+    assert_eq!(
+        message,
+        "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
+    );
+    let other = json!({ "apiVersion": "apps/v2", "kind": "Deployment" });
+    let message = door.post(DEPLOYMENTS, &other).await.1["message"].clone();
+    assert_eq!(
+        message,
+        "the API version in the data (apps/v2) does not match the expected API version (apps/v1)"
+    );
+    let elsewhere = json!({ "metadata": { "name": "a", "namespace": "other" } });
+    let message = door.post(CONFIG_MAPS, &elsewhere).await.1["message"].clone();
+    assert_eq!(
+        message,
+        "the namespace of the provided object does not match the namespace sent on the request"
+    );
+}
+
+#[tokio::test]
+async fn taken_names_and_missing_namespaces() {
+    let door = Door::open().await;
+    door.make(DEPLOYMENTS, &deployment("web")).await;
+    let (status, body) = door.post(DEPLOYMENTS, &deployment("web")).await;
+    assert_eq!(
+        (status, &body["reason"]),
+        (StatusCode::CONFLICT, &json!("AlreadyExists"))
+    );
+    assert_eq!(body["message"], "deployments.apps \"web\" already exists");
+    let (status, body) = door
+        .post("/api/v1/namespaces/no/configmaps", &config_map("a", json!({})))
+        .await;
+    assert_eq!(
+        (status, &body["message"]),
+        (StatusCode::NOT_FOUND, &json!("namespaces \"no\" not found"))
+    );
+}
+
+#[tokio::test]
+async fn paths_methods_and_media_types() {
+    let door = Door::open().await;
+    for path in [
+        "/apis/apps/v1/namespaces/default/nothings",
+        "/nothing",
+        "/api/v1/pods/a",
+        "/openapi/v2",
+    ] {
+        let (status, body) = door.get(path).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(
+            body["message"],
+            "the server could not find the requested resource"
+        );
+    }
+    assert_eq!(
+        door.post("/api/v1/pods", &Value::Null).await.0,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+    assert_eq!(
+        door.put(CONFIG_MAPS, &Value::Null).await.0,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    let (status, body) = door.ask_as(Method::POST, CONFIG_MAPS, protobuf, "k8s").await;
+    assert_eq!(
+        (status, &body["reason"]),
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!("UnsupportedMediaType"))
+    );
+    let request = Request::get(CONFIG_MAPS).header("accept", "text/html");
+    let response = door
+        .send(request.body(coracle_apiserver::full("")).unwrap())
+        .await;
+    assert_eq!(response.status(), StatusCode::NOT_ACCEPTABLE);
+}
+
+#[tokio::test]
+async fn too_large_and_too_deep() {
+    let door = Door::open().await;
+    let large = format!("{{\"data\":{{\"a\":\"{}\"}}}}", "x".repeat(4 * 1024 * 1024));
+    let (status, body) = door
+        .ask_as(Method::POST, CONFIG_MAPS, "application/json", &large)
+        .await;
+    assert_eq!(
+        (status, &body["reason"]),
+        (StatusCode::PAYLOAD_TOO_LARGE, &json!("RequestEntityTooLarge"))
+    );
+    let deep = "[".repeat(100_000);
+    let (status, _) = door
+        .ask_as(Method::POST, CONFIG_MAPS, "application/json", &deep)
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn web_pages_of_other_sites_may_not_ask() {
+    let door = Door::open().await;
+    let request = Request::get(PODS)
+        .header("host", "127.0.0.1")
+        .header("origin", "https://evil.example");
+    let response = door
+        .send(request.body(coracle_apiserver::full("")).unwrap())
+        .await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+}

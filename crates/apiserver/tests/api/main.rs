@@ -1,0 +1,24 @@
+//! The API server through its real doors: in process, and over TLS.
+
+#[cfg(test)]
+mod deletes;
+#[cfg(test)]
+mod door;
+#[cfg(test)]
+mod errors;
+#[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod patches;
+#[cfg(test)]
+mod services;
+#[cfg(test)]
+mod subresources;
+#[cfg(test)]
+mod tables;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod watches;
+#[cfg(test)]
+mod writes;

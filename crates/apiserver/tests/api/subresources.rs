@@ -1,0 +1,186 @@
+//! Scale, binding, logs, discovery, reviews: what is not simply an object.
+
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+
+use crate::door::{DEPLOYMENTS, Door, PODS, bind, deployment, pod};
+
+#[tokio::test]
+async fn scale_is_an_object_of_its_own() {
+    let door = Door::open().await;
+    let web = door.make(DEPLOYMENTS, &deployment("web")).await;
+    let path = format!("{DEPLOYMENTS}/web/scale");
+    let (_, scale) = door.get(&path).await;
+    assert_eq!(
+        (&scale["kind"], &scale["apiVersion"]),
+        (&json!("Scale"), &json!("autoscaling/v1"))
+    );
+    assert_eq!(scale["spec"]["replicas"], 2);
+    assert_eq!(scale["status"]["selector"], "app=web");
+    assert_eq!(scale["metadata"]["uid"], web["metadata"]["uid"]);
+    let (_, scaled) = door
+        .patch(&path, "merge", &json!({ "spec": { "replicas": 5 } }))
+        .await;
+    assert_eq!(scaled["spec"]["replicas"], 5);
+    assert_eq!(
+        door.get(&format!("{DEPLOYMENTS}/web")).await.1["metadata"]["generation"],
+        2
+    );
+    assert_eq!(door.put(&path, &scale).await.0, StatusCode::CONFLICT);
+    let (status, refused) = door
+        .patch(&path, "merge", &json!({ "spec": { "replicas": -1 } }))
+        .await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        refused["message"],
+        "Scale.autoscaling \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"
+    );
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_once() {
+    let door = Door::open().await;
+    door.make(PODS, &pod("a")).await;
+    let binding = json!({ "metadata": { "name": "a" }, "target": { "name": "node-1" } });
+    let (status, answer) = door.post("/api/v1/namespaces/default/bindings", &binding).await;
+    assert_eq!(
+        (status, &answer["status"]),
+        (StatusCode::CREATED, &json!("Success"))
+    );
+    let (_, pod) = door.get(&format!("{PODS}/a")).await;
+    assert_eq!(pod["spec"]["nodeName"], "node-1");
+    let scheduled = &pod["status"]["conditions"][0];
+    assert_eq!(
+        (&scheduled["type"], &scheduled["status"]),
+        (&json!("PodScheduled"), &json!("True"))
+    );
+    let (status, refused) = bind(&door, "a").await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(
+        refused["message"]
+            .as_str()
+            .unwrap()
+            .ends_with("pod a is already assigned to node \"node-1\"")
+    );
+}
+
+#[tokio::test]
+async fn logs_and_exec_go_to_the_agent() {
+    let door = Door::open().await;
+    door.make(PODS, &pod("a")).await;
+    let (status, refused) = door.get(&format!("{PODS}/a/log")).await;
+    assert_eq!(
+        (status, &refused["message"]),
+        (
+            StatusCode::BAD_REQUEST,
+            &json!("pod a does not have a host assigned")
+        )
+    );
+    bind(&door, "a").await;
+    let (_, asked) = door.get(&format!("{PODS}/a/log?follow=true&tailLines=3")).await;
+    assert_eq!(asked, "/containerLogs/default/a/main?follow=true&tailLines=3");
+    let (_, asked) = door
+        .get(&format!("{PODS}/a/exec?container=main&command=ls"))
+        .await;
+    assert_eq!(asked, "/exec/default/a/main?container=main&command=ls");
+    let (_, refused) = door.get(&format!("{PODS}/a/log?container=x")).await;
+    assert_eq!(refused["message"], "container x is not valid for pod a");
+}
+
+#[tokio::test]
+async fn discovery_old_and_aggregated() {
+    let door = Door::open().await;
+    let (_, versions) = door.get("/api").await;
+    assert_eq!(
+        (&versions["kind"], &versions["versions"]),
+        (&json!("APIVersions"), &json!(["v1"]))
+    );
+    let (_, groups) = door.get("/apis").await;
+    let names: Vec<&str> = groups["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|group| group["name"].as_str())
+        .collect();
+    assert!(
+        names.contains(&"apps") && names.contains(&"authorization.k8s.io"),
+        "{names:?}"
+    );
+    let (_, apps) = door.get("/apis/apps/v1").await;
+    let resources = apps["resources"].as_array().unwrap();
+    let find = |name: &str| {
+        resources
+            .iter()
+            .find(|resource| resource["name"] == name)
+            .unwrap()
+    };
+    assert_eq!(find("deployments")["shortNames"], json!(["deploy"]));
+    assert_eq!(find("deployments/scale")["group"], "autoscaling");
+    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let request = || Request::get("/apis").header("accept", accept);
+    let response = door
+        .send(request().body(coracle_apiserver::full("")).unwrap())
+        .await;
+    let etag = response.headers()["etag"].clone();
+    assert_eq!(response.headers()["vary"], "Accept");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    );
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let document: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(document["items"][0]["metadata"]["name"], "apps");
+    let request = request()
+        .header("if-none-match", etag)
+        .body(coracle_apiserver::full(""))
+        .unwrap();
+    assert_eq!(door.send(request).await.status(), StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test]
+async fn openapi_has_what_kubectl_looks_up() {
+    let door = Door::open().await;
+    let (_, index) = door.get("/openapi/v3").await;
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (_, document) = door.get(&url).await;
+    let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Deployment");
+    let names: Vec<&str> = patch["parameters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|parameter| parameter["name"].as_str())
+        .collect();
+    assert_eq!(names, ["dryRun", "fieldManager", "fieldValidation"]);
+    let containers =
+        &document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+    assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+}
+
+#[tokio::test]
+async fn reviews_answer_whatever_they_are_sent() {
+    let door = Door::open().await;
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    let (status, me) = door.ask_as(http::Method::POST, path, protobuf, "k8s\0").await;
+    assert_eq!(
+        (status, &me["status"]["userInfo"]["username"]),
+        (StatusCode::CREATED, &json!("admin"))
+    );
+    assert_eq!(
+        me["status"]["userInfo"]["groups"],
+        json!(["system:masters", "system:authenticated"])
+    );
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let (_, may) = door
+        .post(
+            path,
+            &json!({ "spec": { "resourceAttributes": { "verb": "get" } } }),
+        )
+        .await;
+    assert_eq!(may["status"]["allowed"], true);
+}

@@ -1,0 +1,156 @@
+//! The network door: certificates, both versions of HTTP, the end.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use coracle_apiserver::pki::{Authority, Credential};
+use coracle_apiserver::{Identity, full};
+use http::{Request, StatusCode, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+
+use crate::door::{CONFIG_MAPS, Door};
+
+struct Served {
+    door: Door,
+    authority: Authority,
+    address: SocketAddr,
+    stop: CancellationToken,
+    serving: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+async fn serve() -> Served {
+    let door = Door::open().await;
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::open_or_create(folder.path()).unwrap();
+    let tls = authority.server(&[IpAddr::V4(Ipv4Addr::LOCALHOST)]).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn({
+        let (api, stop) = (door.api.clone(), stop.clone());
+        async move { api.serve(listener, tls, stop).await }
+    });
+    Served {
+        door,
+        authority,
+        address,
+        stop,
+        serving,
+        _folder: folder,
+    }
+}
+
+impl Served {
+    async fn get(
+        &self,
+        path: &str,
+        credential: Option<&Credential>,
+        protocol: &str,
+    ) -> (StatusCode, Version) {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(self.authority.certificate().as_bytes()).unwrap())
+            .unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = match credential {
+            None => config.with_no_client_auth(),
+            Some(credential) => {
+                let certificate = CertificateDer::from_pem_slice(credential.certificate.as_bytes()).unwrap();
+                let key = PrivateKeyDer::from_pem_slice(credential.key.as_bytes()).unwrap();
+                config.with_client_auth_cert(vec![certificate], key).unwrap()
+            }
+        };
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::from(self.address.ip());
+        let stream = TokioIo::new(
+            TlsConnector::from(Arc::new(config))
+                .connect(name, stream)
+                .await
+                .unwrap(),
+        );
+        let uri = format!("https://{}{path}", self.address);
+        let request = Request::get(uri)
+            .header("host", self.address.to_string())
+            .body(full(""))
+            .unwrap();
+        let response = if protocol == "h2" {
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
+                    .await
+                    .unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        } else {
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        };
+        (response.status(), response.version())
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_a_certificate_of_ours() {
+    let served = serve().await;
+    let admin = served
+        .authority
+        .client(&Identity::new("admin", &["system:masters"]))
+        .unwrap();
+    assert_eq!(
+        served.get(CONFIG_MAPS, Some(&admin), "http/1.1").await,
+        (StatusCode::OK, Version::HTTP_11)
+    );
+    assert_eq!(
+        served.get(CONFIG_MAPS, Some(&admin), "h2").await,
+        (StatusCode::OK, Version::HTTP_2)
+    );
+    assert_eq!(
+        served.get(CONFIG_MAPS, None, "http/1.1").await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        served.get("/version", None, "h2").await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    for path in ["/healthz", "/livez", "/readyz?verbose"] {
+        assert_eq!(
+            served.get(path, None, "http/1.1").await.0,
+            StatusCode::OK,
+            "{path}"
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let stranger = Authority::open_or_create(folder.path()).unwrap();
+    let forged = stranger
+        .client(&Identity::new("admin", &["system:masters"]))
+        .unwrap();
+    assert_eq!(
+        served.get(CONFIG_MAPS, Some(&forged), "http/1.1").await.0,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn the_door_closes_and_watches_end() {
+    let served = serve().await;
+    let now = store::Store::revision(&*served.door.store);
+    let mut lines = served
+        .door
+        .watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion={now}"))
+        .await;
+    served.stop.cancel();
+    served.serving.await.unwrap();
+    assert_eq!(lines.next().await, None);
+    assert!(TcpStream::connect(served.address).await.is_err());
+}
