@@ -51,9 +51,9 @@ pub async fn run(args: LogsArgs, client: Client) -> anyhow::Result<ExitCode> {
     let namespace = args.namespace.or_default(&client);
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let pod = match args.pod.split_once('/') {
-        Some(("pod" | "pods" | "po", name)) => pods.get(name).await?,
+        Some(("pod" | "pods" | "po", name)) => named(&pods, name, namespace).await?,
         Some(_) => selected_by(&args.pod, &client, namespace, &pods).await?,
-        None => pods.get(&args.pod).await?,
+        None => named(&pods, &args.pod, namespace).await?,
     };
     let params = LogParams {
         container: args.container.clone().or_else(|| default_container(&pod)),
@@ -73,6 +73,13 @@ pub async fn run(args: LogsArgs, client: Client) -> anyhow::Result<ExitCode> {
         let mut out = std::io::stdout().lock();
         out.write_all(&buffer[..length])?;
         out.flush()?;
+    }
+}
+
+async fn named(pods: &Api<Pod>, name: &str, namespace: &str) -> anyhow::Result<Pod> {
+    match pods.get_opt(name).await? {
+        Some(pod) => Ok(pod),
+        None => bail!("error from server (NotFound): pods \"{name}\" not found in namespace \"{namespace}\""),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Args;
 use kube::Client;
 use serde_json::json;
@@ -18,7 +19,7 @@ pub struct ScaleArgs {
     #[arg(required = true)]
     what: Vec<String>,
     /// How many pods there shall be
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     replicas: i32,
     #[command(flatten)]
     namespace: Namespace,
@@ -29,6 +30,9 @@ pub struct ScaleArgs {
 /// # Errors
 /// When the server refuses, for example a negative number.
 pub async fn run(args: ScaleArgs, client: Client) -> anyhow::Result<ExitCode> {
+    if args.replicas < 0 {
+        bail!("The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0");
+    }
     let catalogue = Catalogue::load(&client).await?;
     let namespace = args.namespace.or_default(&client);
     for (resource, name) in Selection::objects(&args.what, &catalogue)? {

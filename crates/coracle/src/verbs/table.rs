@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// Spaces between columns.
@@ -16,9 +16,11 @@ const LEAST: usize = 6;
 pub struct Table {
     /// Where a watch may go on.
     pub metadata: TableMeta,
-    /// The columns; only in the first event of a watch.
+    /// The columns; null in all events of a watch but the first.
+    #[serde(deserialize_with = "null_is_empty")]
     pub column_definitions: Vec<Column>,
     /// One row for each object.
+    #[serde(deserialize_with = "null_is_empty")]
     pub rows: Vec<Row>,
 }
 
@@ -48,6 +50,10 @@ pub struct Row {
     pub cells: Vec<Value>,
     /// The object, or its metadata, that the row shows.
     pub object: Value,
+}
+
+fn null_is_empty<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// How tables are shown.
@@ -207,9 +213,9 @@ mod tests {
     fn later_lines_keep_the_columns_and_bring_no_headings() {
         let mut printer = Printer::new(Style::default());
         printer.lines(&[pods()]);
-        let mut event = pods();
-        event.column_definitions.clear();
-        event.rows.truncate(1);
+        let row = json!({"cells": ["web-1", "1/1", 0, "5s", "127.10.1.2"]});
+        let event = json!({"columnDefinitions": null, "rows": [row]});
+        let event = serde_json::from_value(event).expect("a table");
         assert_eq!(printer.lines(&[event]), "web-1       1/1     0          5s\n");
     }
 

@@ -41,6 +41,9 @@ pub async fn run(
 }
 
 fn list(revisions: &[(i64, ReplicaSet)]) -> String {
+    if revisions.is_empty() {
+        return "No rollout history found.".to_owned();
+    }
     let mut text = "REVISION  CHANGE-CAUSE\n".to_owned();
     for (revision, set) in revisions {
         let cause = set
