@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::metadata::Metadata;
 use crate::{Caches, RequestError};
 
 /// After a conflict the cache is about to show what the other one wrote.
@@ -27,6 +28,7 @@ const AFTER_CONFLICT: Duration = Duration::from_millis(2);
 pub struct Context {
     pub client: Client,
     pub caches: Caches,
+    pub metadata: Metadata,
     pub stop: CancellationToken,
 }
 

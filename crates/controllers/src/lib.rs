@@ -9,6 +9,7 @@ mod deployment;
 mod endpointslice;
 mod error;
 mod garbage;
+mod metadata;
 mod namespace;
 mod node;
 mod owner;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use context::Context;
 use error::RequestError;
+use metadata::Metadata;
 
 /// The caches that the loops share. Indexes needed: pods and ReplicaSets by `owner/<uid of the controller>`, pods by
 /// `node/<node>`, EndpointSlices by `service/<namespace>/<service>`.
@@ -69,12 +71,18 @@ impl Caches {
 
 /// Runs all loops until `stop`; begins once the caches are complete.
 pub async fn run(client: Client, caches: Caches, stop: CancellationToken) {
-    tokio::select! {
-        () = caches.synced() => {}
-        () = stop.cancelled() => return,
-    }
-    let context = Context { client, caches, stop };
     let loops = TaskTracker::new();
+    let metadata = Metadata::start(&client, &loops, &stop);
+    let context = Context {
+        client,
+        caches,
+        metadata,
+        stop,
+    };
+    tokio::select! {
+        ((), ()) = async { tokio::join!(context.caches.synced(), context.metadata.synced()) } => {}
+        () = context.stop.cancelled() => {}
+    }
     loops.spawn(deployment::run(context.clone()));
     loops.spawn(replicaset::run(context.clone()));
     loops.spawn(endpointslice::run(context.clone()));

@@ -46,26 +46,30 @@ pub struct Backend {
 pub type Groups = BTreeMap<Vec<Port>, Vec<Backend>>;
 
 /// The selector of a Service that has endpoints made for it.
-pub fn selector(spec: &ServiceSpec) -> Option<&BTreeMap<String, String>> {
+pub fn selector(service: &Service) -> Option<&BTreeMap<String, String>> {
+    let spec = service.spec.as_ref()?;
     let is_data_only = spec.type_.as_deref() == Some("ExternalName");
     spec.selector
         .as_ref()
         .filter(|selector| !selector.is_empty() && !is_data_only)
 }
 
+/// Whether a Service selects a pod. Asked for every pod that changes, of every Service.
+pub fn selects(service: &Service, pod: &Pod) -> bool {
+    let label = |name: &String| pod.metadata.labels.as_ref().and_then(|labels| labels.get(name));
+    selector(service).is_some_and(|selector| selector.iter().all(|(name, value)| label(name) == Some(value)))
+}
+
 /// The backends of a Service among the pods of its namespace.
 pub fn groups(service: &Service, pods: &[Arc<Pod>]) -> Groups {
     let mut groups = Groups::new();
     let Some(spec) = &service.spec else { return groups };
-    let Some(selector) = selector(spec).map(api::labels::Selector::from_labels) else {
-        return groups;
-    };
     let name = service.metadata.name.as_deref().unwrap_or_default();
-    let none = BTreeMap::new();
-    for pod in pods.iter().filter(|pod| !pods::is_finished(pod)) {
-        if selector.matches(pod.metadata.labels.as_ref().unwrap_or(&none))
-            && let Some(address) = address(pod)
-        {
+    for pod in pods
+        .iter()
+        .filter(|pod| selects(service, pod) && !pods::is_finished(pod))
+    {
+        if let Some(address) = address(pod) {
             groups
                 .entry(served_ports(spec, pod))
                 .or_default()

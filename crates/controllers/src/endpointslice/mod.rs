@@ -1,7 +1,7 @@
 //! The endpoints of Services: EndpointSlices, and the older Endpoints.
 //!
 //! Flows in: Services and pods. Flows out: EndpointSlices with each pod's address, real port and condition, and the same as
-//! Endpoints. It stands between a pod's readiness and its traffic, so every change is written at once; the two kinds
+//! Endpoints. It stands between a pod's readiness and its traffic, so each change of a slice is written at once; the two kinds
 //! have loops of their own, so that one never waits for the other. Leaves Services without selector, and slices of others, alone.
 
 mod backends;
@@ -12,9 +12,8 @@ mod slices;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use api::labels::Selector;
 use api::names::SERVICE_NAME;
 use informer::{Informer, Key, Next, Queue};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -24,10 +23,15 @@ use crate::context::{Context, attempt};
 
 const WORKERS: usize = 5;
 
+/// How long changes of Endpoints are gathered. They hold all pods of a Service, so that a large rollout would write the
+/// whole list once for every pod; and nothing here routes by them.
+const GATHER: Duration = Duration::from_millis(100);
+
 /// Runs the controller of EndpointSlices until the context's stop.
 pub async fn run(context: Context) {
     let queue = Queue::new("endpointslice");
-    watch(&context, &queue);
+    let changed = queue.clone();
+    watch(&context, move |key| changed.add(key));
     let changed = queue.clone();
     context
         .caches
@@ -53,12 +57,12 @@ pub async fn run(context: Context) {
 /// Runs the controller of Endpoints until the context's stop.
 pub async fn run_endpoints(context: Context) {
     let queue = Queue::new("endpoints");
-    watch(&context, &queue);
+    let changed = queue.clone();
+    watch(&context, move |key| changed.add_after(key, GATHER));
     let changed = queue.clone();
     context.caches.endpoints.on_change(Box::new(move |old, new| {
-        new.or(old)
-            .into_iter()
-            .for_each(|endpoints| changed.add(Key::of(&**endpoints)));
+        let keys = new.or(old).into_iter().map(|endpoints| Key::of(&**endpoints));
+        keys.for_each(|key| changed.add_after(key, GATHER));
     }));
     let stop = context.stop.clone();
     let reconcile = move |key: Key| {
@@ -69,36 +73,27 @@ pub async fn run_endpoints(context: Context) {
 }
 
 /// Asks for a look at a Service whenever it changes, or a pod that it selects or selected.
-fn watch(context: &Context, queue: &Queue<Key>) {
-    let changed = queue.clone();
+fn watch(context: &Context, ask: impl Fn(Key) + Clone + Send + Sync + 'static) {
+    let changed = ask.clone();
     context.caches.services.on_change(Box::new(move |old, new| {
         new.or(old)
             .into_iter()
-            .for_each(|service| changed.add(Key::of(&**service)));
+            .for_each(|service| changed(Key::of(&**service)));
     }));
-    let (changed, services) = (queue.clone(), context.caches.services.clone());
+    let services = context.caches.services.clone();
     context.caches.pods.on_change(Box::new(move |old, new| {
-        for pod in [old, new].into_iter().flatten() {
-            selecting(&services, pod).for_each(|key| changed.add(key));
-        }
+        let pods = [old, new].into_iter().flatten();
+        pods.for_each(|pod| selecting(&services, pod).for_each(&ask));
     }));
 }
 
 /// The Services that select a pod.
 fn selecting(services: &Informer<Service>, pod: &Pod) -> impl Iterator<Item = Key> {
-    let labels = pod.metadata.labels.as_ref();
-    let none = BTreeMap::new();
-    let selects = |service: &Service| {
-        let selector = service.spec.as_ref().and_then(backends::selector);
-        selector.is_some_and(|selector| Selector::from_labels(selector).matches(labels.unwrap_or(&none)))
-    };
     let services = services.in_namespace(pod.metadata.namespace.as_deref().unwrap_or_default());
-    let keys: Vec<_> = services
-        .iter()
-        .filter(|service| selects(service))
-        .map(|service| Key::of(&**service))
-        .collect();
-    keys.into_iter()
+    services
+        .into_iter()
+        .filter(|service| backends::selects(service, pod))
+        .map(|service| Key::of(&*service))
 }
 
 async fn sync_slices(context: &Context, key: &Key) -> Result<Next, RequestError> {
@@ -111,7 +106,7 @@ async fn sync_slices(context: &Context, key: &Key) -> Result<Next, RequestError>
         }
         return Ok(Next::Wait);
     };
-    if service.spec.as_ref().and_then(backends::selector).is_none() {
+    if backends::selector(&service).is_none() {
         return Ok(Next::Wait);
     }
     let groups = backends::groups(&service, &context.caches.pods.in_namespace(&key.namespace));
@@ -137,7 +132,7 @@ async fn sync_endpoints(context: &Context, key: &Key) -> Result<Next, RequestErr
         }
         return Ok(Next::Wait);
     };
-    if service.spec.as_ref().and_then(backends::selector).is_none() {
+    if backends::selector(&service).is_none() {
         return Ok(Next::Wait);
     }
     let groups = backends::groups(&service, &context.caches.pods.in_namespace(&key.namespace));

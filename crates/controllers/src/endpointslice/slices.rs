@@ -45,7 +45,7 @@ pub fn is_managed(slice: &EndpointSlice) -> bool {
 /// What to write so that the Service's slices show `groups`. `existing` are its slices of this controller.
 pub fn plan(service: &Service, mut groups: Groups, existing: &[Arc<EndpointSlice>]) -> Vec<Action> {
     let (mut slots, mut spare) = keep(&mut groups, existing);
-    for (ports, backends) in groups {
+    for (ports, backends) in groups.into_iter().filter(|(_, backends)| !backends.is_empty()) {
         place(&mut slots, &mut spare, ports, backends);
     }
     let (filled, emptied): (Vec<_>, Vec<_>) = slots.into_iter().partition(|slot| !slot.backends.is_empty());

@@ -1,6 +1,6 @@
 //! The garbage collector: deletes what only owners that are gone kept.
 //!
-//! Flows in: metadata of the cached kinds, of which any may own or be owned. Flows out: deletions, and owner references and
+//! Flows in: metadata of all kinds, any of which may own or be owned. Flows out: deletions, and owner references and
 //! finalizers taken out. An owner that the caches do not show is asked for at the API before anything is deleted for it.
 
 mod graph;
@@ -38,6 +38,9 @@ pub async fn run(context: Context) {
     graph.add(&caches.nodes, &queue);
     graph.add(&caches.leases, &queue);
     graph.add(&caches.namespaces, &queue);
+    graph.add(&context.metadata.config_maps, &queue);
+    graph.add(&context.metadata.secrets, &queue);
+    graph.add(&context.metadata.service_accounts, &queue);
     let stop = context.stop.clone();
     let collector = Arc::new(Collector {
         context,

@@ -1,11 +1,11 @@
 //! What every namespace is born with: the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`.
 //!
-//! Flows in: Namespaces, and the ConfigMap of the namespace `default`, which the API server makes. Flows out: copies of it and
+//! Flows in: Namespaces, deletions of these objects, and the ConfigMap of the namespace `default`, which the API server makes. Flows out: copies of it and
 //! ServiceAccounts, in namespaces that lack them.
 
 use std::collections::BTreeMap;
 
-use informer::{Key, Next, Queue};
+use informer::{Informer, Key, Next, Queue, Resource};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::{Metadata, NamespaceResourceScope};
 use kube::Api;
@@ -29,12 +29,26 @@ pub async fn run(context: Context) {
         new.into_iter()
             .for_each(|namespace| changed.add(Key::of(&**namespace)));
     }));
+    restore(&context.metadata.service_accounts, ACCOUNT, &queue);
+    restore(&context.metadata.config_maps, ROOT_CA, &queue);
     let stop = context.stop.clone();
     let reconcile = move |key: Key| {
         let context = context.clone();
         async move { attempt(sync(&context, &key)).await }
     };
     queue.run(WORKERS, stop, reconcile).await;
+}
+
+/// Asks for a look at the namespace in which an object of this name was deleted.
+fn restore<K: Resource>(cache: &Informer<K>, name: &'static str, queue: &Queue<Key>) {
+    let queue = queue.clone();
+    cache.on_change(Box::new(move |old, new| {
+        let gone = old.filter(|gone| new.is_none() && gone.meta().name.as_deref() == Some(name));
+        let namespace = gone.and_then(|gone| gone.meta().namespace.clone());
+        namespace
+            .into_iter()
+            .for_each(|namespace| queue.add(Key::new("", namespace)));
+    }));
 }
 
 async fn sync(context: &Context, key: &Key) -> Result<Next, RequestError> {
