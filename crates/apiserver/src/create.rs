@@ -10,7 +10,7 @@ use crate::body::{self, Body, Response};
 use crate::call::Call;
 use crate::decode::{self, Parsed};
 use crate::metadata;
-use crate::object::{self, Object, meta_str};
+use crate::object::{self, Memo, Object, meta_str};
 use crate::query::WriteOptions;
 use crate::resource::Resource;
 use crate::server::Core;
@@ -116,7 +116,7 @@ impl Core {
         let entry = self
             .read(&namespaces, &namespaces.key(None, namespace), namespace)
             .await?;
-        if !object::is_terminating(&Object::from(&*entry).to_value(&namespaces)) {
+        if Memo::of(&namespaces, &entry).field("status.phase") != Some("Terminating") {
             return Ok(());
         }
         Err(Failure::Forbidden {

@@ -131,10 +131,12 @@ impl Authority {
         params
             .distinguished_name
             .push(DnType::CommonName, identity.user.as_str());
-        for group in &identity.groups {
-            params
+        match identity.groups.as_slice() {
+            [] => {}
+            [group] => params
                 .distinguished_name
-                .push(DnType::OrganizationName, group.as_str());
+                .push(DnType::OrganizationName, group.as_str()),
+            _ => return Err(PkiError::Groups),
         }
         self.sign(&params)
     }

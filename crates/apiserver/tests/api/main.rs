@@ -1,6 +1,8 @@
 //! The API server through its real doors: in process, and over TLS.
 
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod deletes;
 #[cfg(test)]
 mod door;
