@@ -122,7 +122,14 @@ impl Controller {
         };
         let replica_sets = self.claim(&deployment).await?;
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-        let running = self.running(&replica_sets);
+        // Only the strategy Recreate asks; the others need not look.
+        let strategy = deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
+        let is_recreate = strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate");
+        let running = if is_recreate {
+            self.running(&replica_sets)
+        } else {
+            BTreeSet::new()
+        };
         let snapshot = Snapshot {
             deployment,
             replica_sets,

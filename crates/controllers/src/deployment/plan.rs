@@ -21,7 +21,8 @@ pub struct Snapshot {
     pub deployment: Arc<Deployment>,
     /// The ReplicaSets it owns.
     pub replica_sets: Vec<Arc<ReplicaSet>>,
-    /// The uids of those of them that have a pod that has not finished, one on its way out included.
+    /// The uids of those of them that have a pod that has not finished, one on its way out included. Asked for by the
+    /// strategy Recreate only.
     pub running: BTreeSet<String>,
     /// The time, in whole seconds.
     pub now: Timestamp,

@@ -11,7 +11,7 @@ fn rolling(surge: Value, unavailable: Value) -> Value {
     json!({ "maxSurge": surge, "maxUnavailable": unavailable })
 }
 
-/// Runs a rollout to a new image; `/` before a size pair of the expectation marks nothing, it is only to read.
+/// The sizes (old/new) on the way of a rollout to a new image.
 fn trace(replicas: i32, strategy: &Value) -> String {
     let mut simulation = Simulation::rolled_out(replicas, strategy);
     simulation.set_image("b");

@@ -19,14 +19,14 @@ const PRESSURES: [(&str, &str); 4] = [
     ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
 ];
 
-/// The status of a node's condition; `Unknown` if it has none.
-pub fn status<'a>(node: &'a Node, type_: &str) -> &'a str {
+/// The status of a node's condition, if it has that condition.
+pub fn status<'a>(node: &'a Node, type_: &str) -> Option<&'a str> {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     let condition = conditions
         .into_iter()
         .flatten()
         .find(|condition| condition.type_ == type_);
-    condition.map_or("Unknown", |condition| &condition.status)
+    condition.map(|condition| condition.status.as_str())
 }
 
 /// The conditions of a node whose agent is silent: nothing is known. `None` if they say so already.
@@ -65,13 +65,14 @@ pub fn taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
     let old = spec.and_then(|spec| spec.taints.clone()).unwrap_or_default();
     let mut wanted: Vec<(&str, &str)> = Vec::new();
     match status(node, "Ready") {
-        "True" => {}
-        "False" => wanted.extend([(NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute")]),
+        // A node that has just registered says nothing yet.
+        Some("True") | None => {}
+        Some("False") => wanted.extend([(NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute")]),
         _ => wanted.extend([(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")]),
     }
     let pressures = PRESSURES
         .iter()
-        .filter(|(type_, _)| status(node, type_) == "True");
+        .filter(|(type_, _)| status(node, type_) == Some("True"));
     wanted.extend(pressures.map(|(_, key)| (*key, "NoSchedule")));
     if spec.and_then(|spec| spec.unschedulable) == Some(true) {
         wanted.push((UNSCHEDULABLE, "NoSchedule"));

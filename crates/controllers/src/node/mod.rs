@@ -110,7 +110,7 @@ impl Controller {
             self.patch_node(name, patch, false).await?;
             return Ok(Next::Wait);
         }
-        if health::status(&node, "Ready") != "True" {
+        if health::status(&node, "Ready").is_some_and(|ready| ready != "True") {
             self.mark_pods_not_ready(name, now).await?;
         }
         let next_eviction = self.evict(&node).await?;
