@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,6 +16,11 @@ use nix::unistd::Pid;
 pub const POD_MARK: &str = "CORACLE_POD_UID";
 /// Environment variable that marks every process of a container: the container's name.
 pub const CONTAINER_MARK: &str = "CORACLE_CONTAINER";
+
+/// How long processes that were sent SIGKILL may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// Until they are looked for again.
+const KILL_PAUSE: Duration = Duration::from_millis(5);
 
 /// What `/proc/PID/stat` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,11 +124,11 @@ pub fn environment_variable(pid: i32, name: &str) -> Option<String> {
     })
 }
 
-/// Kills every process that carries a pod's mark, until none is left. Reads the environment of every process of the
-/// machine: for clean-up after a loss, not for the ordinary way.
+/// Kills every process that carries a pod's mark, and waits until none is left. Blocks, and reads the environment of
+/// every process of the machine: for clean-up after a loss, not for the ordinary way.
 pub fn kill_marked(pod_uid: &str) {
-    // A process may fork while it is being looked for; a few rounds catch the children too.
-    for _ in 0..16 {
+    let deadline = Instant::now() + KILL_LIMIT;
+    loop {
         let strays: Vec<i32> = all()
             .into_iter()
             .filter(|&pid| environment_variable(pid, POD_MARK).as_deref() == Some(pod_uid))
@@ -130,9 +137,14 @@ pub fn kill_marked(pod_uid: &str) {
         if strays.is_empty() {
             return;
         }
+        if Instant::now() > deadline {
+            tracing::warn!(pod_uid, ?strays, "processes do not die");
+            return;
+        }
         for pid in strays {
             signal(pid, Signal::SIGKILL);
         }
+        thread::sleep(KILL_PAUSE);
     }
 }
 

@@ -27,7 +27,7 @@ const STATUS: Duration = Duration::from_secs(300);
 /// Until the API is asked again after a failure.
 const RETRY: Duration = Duration::from_millis(500);
 /// What the API server says it is, too.
-const KUBELET_VERSION: &str = "v1.36.2";
+const KUBELET_VERSION: &str = concat!("v1.36.2+coracle-", env!("CARGO_PKG_VERSION"));
 
 /// The machine's processors and bytes of memory.
 pub fn machine() -> (u64, u64) {

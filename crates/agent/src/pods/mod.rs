@@ -5,10 +5,12 @@
 
 mod backoff;
 mod container;
+mod health;
 mod plan;
 mod run;
 mod set_up;
 mod stop;
+mod wait;
 mod worker;
 
 use std::collections::HashMap;

@@ -48,14 +48,21 @@ impl Worker {
         let dir = self.dir();
         self.link = launch::find(&dir, &self.uid).await;
         let attempts = record::attempts(&dir);
+        let is_running_on = self.link.is_some();
         for attempt in &attempts {
             let run = self
                 .containers
                 .entry(attempt.container.clone())
                 .or_insert_with(|| {
+                    // After a stop of the whole cluster, or of the machine, nothing is to wait for earlier crashes.
                     let since = jiff::Timestamp::from_millisecond(attempt.started_ms).unwrap_or_default();
+                    let crashes = if is_running_on {
+                        Backoff::after(attempt.attempt, since)
+                    } else {
+                        Backoff::default()
+                    };
                     Run {
-                        crashes: Backoff::after(attempt.attempt, since),
+                        crashes,
                         ..Run::default()
                     }
                 });

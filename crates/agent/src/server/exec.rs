@@ -22,6 +22,8 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
 use super::{Body, Refusal, Subject, full};
@@ -220,7 +222,12 @@ async fn serve(upgrade: OnUpgrade, subject: Subject, wish: Wish) -> Result<(), s
     let mut message = vec![OUTCOME];
     message.extend_from_slice(outcome.to_string().as_bytes());
     socket.send(Message::Binary(message.into())).await?;
-    socket.close(None).await?;
+    // Clients take any other code, and none, for a failure.
+    let end = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    };
+    socket.close(Some(end)).await?;
     Ok(())
 }
 

@@ -1,0 +1,184 @@
+//! Running containers: their postStart hooks and probes, and what follows from what those find.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Probe};
+use tokio::time::Instant;
+
+use super::container::Task;
+use super::worker::{Message, Worker};
+use crate::hooks;
+use crate::probes::{self, Kind, Verdict};
+use crate::start;
+use crate::target::Target;
+
+impl Worker {
+    /// Sees to it that a running container is probed, its postStart hook run.
+    pub(super) fn watch(&mut self, container: &Container) {
+        let (Some(place), dir) = (self.place.clone(), self.dir()) else {
+            return;
+        };
+        let notes = self.notes.container(&container.name);
+        let Some(run) = self.containers.get_mut(&container.name) else {
+            return;
+        };
+        let Some(attempt) = run.known.attempt.clone().filter(|attempt| attempt.exit.is_none()) else {
+            return;
+        };
+        let target = Target {
+            dir: Arc::new(dir),
+            place,
+            container: Arc::new(container.clone()),
+        };
+        let started = Timestamp::from_millisecond(attempt.started_ms).unwrap_or_default();
+        let ran = Duration::try_from(Timestamp::now().duration_since(started)).unwrap_or_default();
+        let since = Instant::now().checked_sub(ran).unwrap_or_else(Instant::now);
+        let probe = |kind, probe: &Probe| {
+            let verdicts = self.verdicts.0.clone();
+            Task::spawn(probes::watch(
+                target.clone(),
+                attempt.attempt,
+                kind,
+                probe.clone(),
+                since,
+                notes.clone(),
+                verdicts,
+            ))
+        };
+        if !run.is_post_started {
+            let hook = container
+                .lifecycle
+                .as_ref()
+                .and_then(|lifecycle| lifecycle.post_start.clone());
+            let Some(hook) = hook else {
+                run.is_post_started = true;
+                return self.watch(container);
+            };
+            if run.watchers.is_empty() {
+                let messages = self.messages.0.clone();
+                run.watchers.push(Task::spawn(async move {
+                    let result = hooks::run(&target, &hook).await;
+                    let (container, attempt) = (target.container.name.clone(), attempt.attempt);
+                    // Nobody is there to be told only when the pod has ended.
+                    let _ = messages.send(Message::PostStarted {
+                        container,
+                        attempt,
+                        result,
+                    });
+                }));
+            }
+            return;
+        }
+        if !run.known.is_started {
+            match &container.startup_probe {
+                Some(startup) if run.watchers.is_empty() => run.watchers.push(probe(Kind::Startup, startup)),
+                Some(_) => {}
+                None => run.known.is_started = true,
+            }
+        }
+        if !run.known.is_started || run.is_watched {
+            return;
+        }
+        run.is_watched = true;
+        if let Some(liveness) = &container.liveness_probe {
+            run.watchers.push(probe(Kind::Liveness, liveness));
+        }
+        if let Some(readiness) = &container.readiness_probe {
+            run.watchers.push(probe(Kind::Readiness, readiness));
+            return;
+        }
+        let implied = self
+            .node
+            .config
+            .images
+            .implies_port_80(container.image.as_deref().unwrap_or_default());
+        let ports = start::listen_ports(&target.place, container, implied);
+        if ports.is_empty() {
+            run.known.is_ready = true;
+        } else {
+            let verdicts = self.verdicts.0.clone();
+            let wait = probes::wait_for_ports(target, attempt.attempt, attempt.pid, ports, notes, verdicts);
+            run.watchers.push(Task::spawn(wait));
+        }
+    }
+
+    /// Takes a probe's verdict.
+    pub(super) fn take_verdict(&mut self, verdict: &Verdict) {
+        let Some(container) = self.container(&verdict.container) else {
+            return;
+        };
+        let is_terminating = self.pod.metadata.deletion_timestamp.is_some();
+        let Some(run) = self.containers.get_mut(&verdict.container) else {
+            return;
+        };
+        let is_current = run
+            .known
+            .attempt
+            .as_ref()
+            .is_some_and(|a| a.attempt == verdict.attempt && a.exit.is_none());
+        if !is_current {
+            return;
+        }
+        let probe = match (verdict.kind, verdict.good) {
+            (Kind::Readiness, good) => {
+                run.known.is_ready = good;
+                return;
+            }
+            (Kind::Startup, true) => {
+                run.known.is_started = true;
+                run.watchers.clear();
+                return;
+            }
+            (Kind::Liveness, true) => return,
+            (Kind::Startup, false) => &container.startup_probe,
+            (Kind::Liveness, false) => &container.liveness_probe,
+        };
+        if is_terminating {
+            return;
+        }
+        let own = probe
+            .as_ref()
+            .and_then(|probe| probe.termination_grace_period_seconds);
+        let grace = own
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map(Duration::from_secs);
+        let (name, word) = (&container.name, verdict.kind.name().to_lowercase());
+        let text = format!("Container {name} failed {word} probe, will be restarted");
+        self.notes.container(name).normal("Killing", text);
+        let grace = grace.unwrap_or_else(|| self.grace());
+        self.stop_quietly(&container, grace);
+    }
+
+    /// Takes what a task told.
+    pub(super) fn take_message(&mut self, message: Message) {
+        let Message::PostStarted {
+            container,
+            attempt,
+            result,
+        } = message;
+        let Some(spec) = self.container(&container) else {
+            return;
+        };
+        let Some(run) = self.containers.get_mut(&container) else {
+            return;
+        };
+        let is_current = run
+            .known
+            .attempt
+            .as_ref()
+            .is_some_and(|a| a.attempt == attempt && a.exit.is_none());
+        if !is_current {
+            return;
+        }
+        run.watchers.clear();
+        run.is_post_started = true;
+        if let Err(text) = result {
+            let notes = self.notes.container(&container);
+            notes.warning("FailedPostStartHook", format!("PostStartHook failed: {text}"));
+            notes.normal("Killing", "FailedPostStartHook");
+            self.stop_quietly(&spec, self.grace());
+        }
+    }
+}
