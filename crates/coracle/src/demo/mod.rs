@@ -51,6 +51,9 @@ pub struct DemoArgs {
     /// Requests a second of the strict client; wrk, where installed, sends as fast as it can
     #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
+    /// Seconds that a new pod must have been ready before the next one is replaced: time to watch. 0 shows how fast it can be
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=3))]
+    min_ready_seconds: u8,
 }
 
 /// Runs the demo.

@@ -16,6 +16,8 @@ pub struct Outcome {
     pub rollouts: Vec<Rollout>,
     /// The images, the first one first.
     pub versions: [String; 2],
+    /// How long each new pod was watched before the next one was replaced.
+    pub min_ready_seconds: u8,
 }
 
 /// A rollout under load.
@@ -38,7 +40,7 @@ pub fn text(outcome: &Outcome, screen: &Screen) -> String {
     let (width, colours) = screen.width();
     let mut text = String::new();
     for line in lines(outcome, width) {
-        let _ = writeln!(text, "{}", line.paint(width, colours));
+        let _ = writeln!(text, "{}", line.paint(usize::MAX, colours));
     }
     text
 }
@@ -51,10 +53,16 @@ fn lines(outcome: &Outcome, width: usize) -> Vec<Line> {
     ];
     lines.extend(timeline(outcome, width));
     lines.push(Line::default());
+    let pace = match outcome.min_ready_seconds {
+        0 => String::new(),
+        seconds => {
+            format!("   (a new pod is watched for {seconds} s before the next step: --min-ready-seconds)")
+        }
+    };
     for rollout in &outcome.rollouts {
         lines.push(entry(
             &rollout.name,
-            format!("{:.1} s", rollout.took.as_secs_f64()),
+            format!("{:.1} s{pace}", rollout.took.as_secs_f64()),
         ));
     }
     let quantiles = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];

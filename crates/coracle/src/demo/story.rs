@@ -62,14 +62,16 @@ pub async fn tell(args: &DemoArgs, client: &Client, screen: &mut Screen) -> anyh
         tally: traffic.finish().await?,
         rollouts: vec![update, back],
         versions: [args.from.clone(), args.to.clone()],
+        min_ready_seconds: args.min_ready_seconds,
     })
 }
 
-/// The walkthrough's Deployment with the number of pods and the image asked for.
+/// The walkthrough's Deployment with the number of pods, the image and the pace asked for.
 fn deployment(args: &DemoArgs) -> anyhow::Result<Deployment> {
     let mut deployment: Deployment = serde_yaml::from_str(MANIFEST)?;
     if let Some(spec) = &mut deployment.spec {
         spec.replicas = Some(args.replicas.into());
+        spec.min_ready_seconds = (args.min_ready_seconds > 0).then(|| args.min_ready_seconds.into());
         for container in spec.template.spec.iter_mut().flat_map(|pod| &mut pod.containers) {
             container.image = Some(args.from.clone());
         }
