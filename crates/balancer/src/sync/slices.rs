@@ -31,7 +31,8 @@ pub struct Target {
 pub struct Targets {
     /// Those that are ready.
     pub ready: Vec<Target>,
-    /// Those that are about to stop but still answer: for when none is ready.
+    /// Those that are about to stop but still answer: for when none is ready and another is on its way. With nobody to
+    /// take over there is nothing to wait for: they may stop at once, and new connections are held or refused.
     pub serving: Vec<Target>,
 }
 
@@ -48,7 +49,13 @@ pub fn index(slice: &EndpointSlice) -> Vec<String> {
 /// The targets of a Service's port of this name.
 pub fn targets(slices: &[Arc<EndpointSlice>], port_name: &str) -> Targets {
     let mut targets = Targets::default();
+    let mut successor = false;
     for slice in slices {
+        successor |= slice
+            .endpoints
+            .iter()
+            .flatten()
+            .any(|endpoint| !is_terminating(endpoint));
         let ports = slice
             .ports
             .iter()
@@ -60,14 +67,25 @@ pub fn targets(slices: &[Arc<EndpointSlice>], port_name: &str) -> Targets {
             }
         }
     }
+    if !successor {
+        targets.serving.clear();
+    }
     targets
+}
+
+fn is_terminating(endpoint: &Endpoint) -> bool {
+    endpoint
+        .conditions
+        .as_ref()
+        .and_then(|conditions| conditions.terminating)
+        .unwrap_or(false)
 }
 
 fn add(targets: &mut Targets, endpoint: &Endpoint, port: u16) {
     let conditions = endpoint.conditions.clone().unwrap_or_default();
     // What is not said counts as ready, by the API's own definition.
     let ready = conditions.ready.unwrap_or(true);
-    let serving = conditions.serving.unwrap_or(ready) && conditions.terminating.unwrap_or(false);
+    let serving = conditions.serving.unwrap_or(ready) && is_terminating(endpoint);
     let list = match (ready, serving) {
         (true, _) => &mut targets.ready,
         (false, true) => &mut targets.serving,
@@ -142,6 +160,20 @@ mod tests {
         };
         assert_eq!(addrs(&found.ready), ["127.10.1.2:20001", "127.10.1.3:20001"]);
         assert_eq!(addrs(&found.serving), ["127.10.1.4:20001"]);
+    }
+
+    #[test]
+    fn pods_that_stop_serve_on_only_until_a_successor_is_there() {
+        let stopping = json!({"addresses": ["127.10.1.4"], "conditions": {"ready": false, "serving": true, "terminating": true}});
+        let coming = json!({"addresses": ["127.10.1.6"], "conditions": {"ready": false, "serving": false}});
+        let ports = json!([{"name": null, "port": 20001}]);
+        let alone = targets(&[slice(ports.clone(), json!([stopping]))], "");
+        assert_eq!(alone, Targets::default());
+        let apart = [
+            slice(ports.clone(), json!([stopping])),
+            slice(ports, json!([coming])),
+        ];
+        assert_eq!(targets(&apart, "").serving.len(), 1);
     }
 
     #[test]
