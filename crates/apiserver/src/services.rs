@@ -131,12 +131,8 @@ fn allocate_address(permit: &mut Permit, new: &mut Value, held: &Resources) -> R
 fn allocate_ports(permit: &mut Permit, new: &mut Value, held: &Resources) -> Result<(), Cause> {
     let needed = has_node_ports(new);
     let mut own: BTreeSet<u16> = BTreeSet::new();
-    for (index, port) in new["spec"]["ports"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    let ports = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
+    for (index, port) in ports.into_iter().flatten().enumerate() {
         let asked = node_port(port);
         let refused = |refused: Refused| Cause {
             reason: "FieldValueInvalid",

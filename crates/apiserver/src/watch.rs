@@ -94,6 +94,9 @@ impl Lines {
 
 /// Serves a watch on a collection, or on one object by its name.
 pub(crate) async fn watch(call: Call) -> Result<Response, Failure> {
+    if call.core.stop.is_cancelled() {
+        return Err(Failure::Unavailable("the server is stopping".to_owned()));
+    }
     let lines = match negotiate::form(&call.headers)? {
         Form::Object => Lines::Objects,
         Form::Table => Lines::Tables(TableWatch::new(Include::parse(&call.query)?)),
@@ -309,6 +312,10 @@ impl Watching {
                         self.lines.write_bookmark(&self.call.resource, progress, false, &mut out);
                     }
                 }
+                () = sleep_until(self.next_bookmark), if self.bookmarks => {
+                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+                    self.lines.write_bookmark(&self.call.resource, progress, false, &mut out);
+                }
                 events = watch.next() => match events {
                     Ok(events) => {
                         for event in &events {
@@ -319,10 +326,6 @@ impl Watching {
                     }
                     Err(error) => self.fail(&error.into()),
                 },
-                () = sleep_until(self.next_bookmark), if self.bookmarks => {
-                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
-                    self.lines.write_bookmark(&self.call.resource, progress, false, &mut out);
-                }
             }
             self.push(out);
         }

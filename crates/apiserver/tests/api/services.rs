@@ -59,7 +59,7 @@ async fn every_type_gets_what_it_has() {
             &service("name", json!({ "type": "ExternalName", "externalName": "a.b" })),
         )
         .await;
-    assert!(name["spec"].get("clusterIP").is_none());
+    assert!(name["spec"].get("clusterIP").is_none() && name["spec"].get("ports").is_none());
 }
 
 #[tokio::test]

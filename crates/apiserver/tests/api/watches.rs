@@ -156,4 +156,6 @@ async fn watches_end_with_the_server() {
         .await;
     door.api.shutdown();
     assert_eq!(lines.next().await, None);
+    let (status, _) = door.get(&format!("{CONFIG_MAPS}?watch=1")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
 }
