@@ -26,6 +26,8 @@ pub struct Options {
     pub nodes: u16,
     /// Who runs it.
     pub user: User,
+    /// Leave it running in the background, with `--detach`.
+    pub detached: bool,
     /// Which kubectl drives it; `None`: the one of the machine.
     pub kubectl: Option<PathBuf>,
 }
@@ -35,6 +37,7 @@ impl Default for Options {
         Self {
             nodes: 3,
             user: User::Same,
+            detached: false,
             kubectl: None,
         }
     }
@@ -85,9 +88,17 @@ impl Cluster {
             .arg(kubeconfig)
             .arg("--data-dir")
             .arg(self.data_dir());
+        if self.options.detached {
+            command.arg("--detach");
+        }
         let mut server = Background::start(&mut command);
         server.wait_for_line(START, |line| line.contains("https://127.0.0.1:"));
-        self.server = Some(server);
+        if self.options.detached {
+            let status = server.wait(START).expect("`coracle up --detach` returns");
+            assert!(status.success(), "coracle up --detach ended with {status}");
+        } else {
+            self.server = Some(server);
+        }
         // The line says where the API is; only an answer says that the kubeconfig leads there, too.
         self.kubectl().ok(&["get", "--raw", "/readyz"]);
     }

@@ -132,18 +132,17 @@ fn an_unwritable_folder_is_named() {
 fn a_missing_program_is_told_by_the_pod() {
     let cluster = Cluster::start();
     let kubectl = cluster.kubectl();
-    let pod = |command: &str, image: &str| {
+    let pod = |name: &str, command: &str, image: &str| {
         format!(
-            "apiVersion: v1\nkind: Pod\nmetadata: {{name: lost}}\nspec:\n  restartPolicy: Never\n  containers:\n  \
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  restartPolicy: Never\n  containers:\n  \
              - {{name: c, image: '{image}', command: [{command}]}}\n"
         )
     };
-    kubectl.apply(&pod("no-such-program", "host"));
-    let told = kubectl.event("lost", "Failed");
+    kubectl.apply(&pod("no-program", "no-such-program", "host"));
+    let told = kubectl.event("no-program", "Failed");
     assert!(told.contains("no-such-program"), "{told}");
-    kubectl.ok(&["delete", "pod", "lost"]);
-    kubectl.apply(&pod("sh", "no-such-image:1"));
-    let told = kubectl.event("lost", "Failed");
+    kubectl.apply(&pod("no-image", "sh", "no-such-image:1"));
+    let told = kubectl.event("no-image", "Failed");
     assert!(
         told.contains("no-such-image:1") && told.contains("coracle image add"),
         "{told}"

@@ -1,10 +1,13 @@
 //! What is left of a cluster after its end: nothing.
 
-use coracle_tests::processes::marked;
-use coracle_tests::{Cluster, programs};
+use coracle_tests::{Cluster, Options, programs};
 
 fn busy() -> Cluster {
-    let cluster = Cluster::start();
+    busy_with(Options::default())
+}
+
+fn busy_with(options: Options) -> Cluster {
+    let cluster = Cluster::start_with(options);
     let kubectl = cluster.kubectl();
     kubectl.apply(&programs::example("nginx-deployment.yaml"));
     kubectl.apply(&programs::example("nginx-service.yaml"));
@@ -37,39 +40,20 @@ fn down_ends_what_a_crashed_server_left() {
 
 #[test]
 fn a_detached_cluster_goes_on_until_down() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().to_string_lossy().into_owned();
-    let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(programs::coracle());
-        let output = command
-            .args(arguments)
-            .env("HOME", &path)
-            .output()
-            .expect("coracle runs");
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
-    let (data, kubeconfig) = (format!("{path}/data"), format!("{path}/kubeconfig"));
-    let up = [
-        "up",
-        "--detach",
-        "--api-port",
-        "0",
-        "--data-dir",
-        &data,
-        "--kubeconfig",
-        &kubeconfig,
-    ];
-    let told = run(&up);
-    assert!(told.contains("https://127.0.0.1:"), "{told}");
-    let told = run(&["status", "--data-dir", &data]);
-    assert!(told.contains("node-1"), "{told}");
-    run(&["down", "--data-dir", &data]);
-    let left = marked(&[path]);
-    assert!(left.is_empty(), "processes left behind: {left:#?}");
-    assert_eq!(
-        folder.path().read_dir().expect("our own folder").count(),
-        0,
-        "files left behind"
-    );
+    let cluster = busy_with(Options {
+        detached: true,
+        ..Options::default()
+    });
+    cluster.kubectl().in_service("app=nginx");
+    let status = cluster.run(&["status", "--data-dir", &cluster.data_dir().to_string_lossy()]);
+    assert_eq!(status.code, Some(0), "{status:?}");
+    for part in [
+        "https://127.0.0.1:",
+        "3 of 3 ready",
+        "default/nginx",
+        "nginx-deployment-",
+    ] {
+        assert!(status.stdout.contains(part), "{part}: {}", status.stdout);
+    }
+    cluster.stop();
 }

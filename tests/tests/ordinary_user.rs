@@ -12,7 +12,7 @@ fn the_walkthrough_runs_without_privileges() {
     walkthrough::run(&kubectl);
     // Port 80 is not for everybody: the Service says so, and works through its node port.
     if ports_below_1024_are_closed() {
-        let told = kubectl.event("nginx", "PortNotPermitted");
+        let told = kubectl.event("nginx", "PortNotBound");
         assert!(told.contains("80") && told.contains("30080"), "{told}");
     }
     let answer = http::get(http::node_port(&kubectl, "nginx")).expect("the node port answers");
