@@ -134,6 +134,20 @@ impl Context {
         }
     }
 
+    /// Asks the API itself whether an owner still exists and stays: a cache may show one that is gone, which must not adopt
+    /// anything.
+    pub async fn still_exists<K: Written>(&self, owner: &K) -> Result<bool, RequestError> {
+        let key = Key::of(owner);
+        let live = self.api::<K>(&key.namespace).get_metadata_opt(&key.name).await;
+        let live = live.map_err(|source| RequestError::Read {
+            what: describe(owner),
+            source,
+        })?;
+        Ok(live.is_some_and(|live| {
+            live.metadata.uid == owner.meta().uid && live.metadata.deletion_timestamp.is_none()
+        }))
+    }
+
     /// Waits until the cache shows `written` or something later.
     pub async fn seen<K: Resource>(&self, cache: &Informer<K>, written: &K) {
         let Some(version) = &written.meta().resource_version else {

@@ -29,7 +29,6 @@ use informer::{Key, Next, Queue, Recorder};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 
 use crate::RequestError;
 use crate::context::{Context, attempt};
@@ -158,7 +157,7 @@ impl Controller {
                 }
                 Claim::Adopt => {
                     if may_adopt.is_none() {
-                        may_adopt = Some(self.still_exists(deployment).await?);
+                        may_adopt = Some(self.context.still_exists(&**deployment).await?);
                     }
                     if may_adopt == Some(true) {
                         let patch = owner::adoption(&set.metadata, owner::reference_to(&**deployment));
@@ -168,20 +167,6 @@ impl Controller {
             }
         }
         Ok(owned)
-    }
-
-    /// Asks the API itself: a cache may show an owner that is gone, which must not adopt anything.
-    async fn still_exists(&self, deployment: &Deployment) -> Result<bool, RequestError> {
-        let key = Key::of(deployment);
-        let api: Api<Deployment> = Api::namespaced(self.context.client.clone(), &key.namespace);
-        let result = api.get_metadata_opt(&key.name).await;
-        let live = result.map_err(|source| RequestError::Read {
-            what: format!("Deployment {key}"),
-            source,
-        })?;
-        Ok(live.is_some_and(|live| {
-            live.metadata.uid == deployment.metadata.uid && live.metadata.deletion_timestamp.is_none()
-        }))
     }
 
     /// The uids of those ReplicaSets that have a pod that has not finished.

@@ -171,3 +171,126 @@ pub fn look_again(deployment: &Deployment, status: &DeploymentStatus, now: Times
 fn count(count: Option<i32>) -> i32 {
     count.unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::ReplicaSetCondition;
+    use serde_json::json;
+
+    use super::super::simulation::Simulation;
+    use super::*;
+
+    /// A rollout in its first step: the new ReplicaSet is there, its pod is not ready.
+    fn begun() -> Simulation {
+        let mut simulation = Simulation::rolled_out(4, &json!({ "maxSurge": 1, "maxUnavailable": 0 }));
+        simulation.set_image("b");
+        for _ in 0..5 {
+            simulation.sync();
+            simulation.pods_follow();
+        }
+        simulation
+    }
+
+    #[test]
+    fn progress_is_judged_by_what_moved_and_by_the_clock() {
+        type Change = fn(&mut Simulation);
+        let cases: [(&str, Change, &str, &str); 6] = [
+            (
+                "nothing moved in time",
+                |it| it.pass(500),
+                "True",
+                "ReplicaSetUpdated",
+            ),
+            (
+                "nothing moved for too long",
+                |it| it.pass(602),
+                "False",
+                "ProgressDeadlineExceeded",
+            ),
+            (
+                "late, but it moved",
+                |it| {
+                    it.pass(602);
+                    it.make_available(1, 1);
+                },
+                "True",
+                "ReplicaSetUpdated",
+            ),
+            (
+                "complete",
+                |it| drop(it.finish()),
+                "True",
+                "NewReplicaSetAvailable",
+            ),
+            (
+                "stuck, then paused",
+                |it| {
+                    it.pass(602);
+                    it.sync();
+                    it.change_spec(|spec| spec.paused = Some(true));
+                },
+                "False",
+                "ProgressDeadlineExceeded",
+            ),
+            (
+                "paused",
+                |it| it.change_spec(|spec| spec.paused = Some(true)),
+                "Unknown",
+                "DeploymentPaused",
+            ),
+        ];
+        for (name, change, status, reason) in cases {
+            let mut simulation = begun();
+            change(&mut simulation);
+            simulation.sync();
+            let got = simulation.condition(PROGRESSING);
+            assert_eq!(got, Some((status.to_owned(), reason.to_owned())), "{name}");
+        }
+    }
+
+    #[test]
+    fn without_a_deadline_nothing_is_said_of_progress() {
+        let mut simulation = begun();
+        simulation.change_spec(|spec| spec.progress_deadline_seconds = Some(i32::MAX));
+        let plan = simulation.sync();
+        assert_eq!((simulation.condition(PROGRESSING), plan.look_again), (None, None));
+    }
+
+    #[test]
+    fn the_deadline_is_looked_at_in_time() {
+        let mut simulation = begun();
+        simulation.pass(500);
+        assert_eq!(simulation.sync().look_again, Some(Duration::from_secs(101)));
+    }
+
+    #[test]
+    fn too_few_available_and_failures_are_reported_and_taken_back() {
+        let mut simulation = begun();
+        simulation.make_available(0, -1);
+        let set = simulation.sets[1].status.as_mut().unwrap();
+        set.conditions = Some(vec![ReplicaSetCondition {
+            type_: REPLICA_FAILURE.to_owned(),
+            status: "True".to_owned(),
+            reason: Some("FailedCreate".to_owned()),
+            ..Default::default()
+        }]);
+        simulation.sync();
+        let pair = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+        assert_eq!(
+            simulation.condition(AVAILABLE),
+            pair("False", "MinimumReplicasUnavailable")
+        );
+        assert_eq!(
+            simulation.condition(REPLICA_FAILURE),
+            pair("True", "FailedCreate")
+        );
+        simulation.all_available();
+        simulation.sets[1].status.as_mut().unwrap().conditions = None;
+        simulation.sync();
+        assert_eq!(
+            simulation.condition(AVAILABLE),
+            pair("True", "MinimumReplicasAvailable")
+        );
+        assert_eq!(simulation.condition(REPLICA_FAILURE), None);
+    }
+}

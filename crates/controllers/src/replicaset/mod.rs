@@ -15,7 +15,7 @@ use informer::{Key, Next, Queue, Recorder, Type};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Resource};
+use kube::Resource;
 
 use crate::RequestError;
 use crate::context::{Context, attempt};
@@ -185,7 +185,7 @@ impl Controller {
                 Claim::Adopt if !pods::is_active(&pod) => {}
                 Claim::Adopt => {
                     if may_adopt.is_none() {
-                        may_adopt = Some(self.still_exists(set).await?);
+                        may_adopt = Some(self.context.still_exists(&**set).await?);
                     }
                     if may_adopt == Some(true) {
                         let patch = owner::adoption(&pod.metadata, owner::reference_to(&**set));
@@ -195,20 +195,6 @@ impl Controller {
             }
         }
         Ok(())
-    }
-
-    /// Asks the API itself: a cache may show an owner that is gone, which must not adopt anything.
-    async fn still_exists(&self, set: &ReplicaSet) -> Result<bool, RequestError> {
-        let key = Key::of(set);
-        let api: Api<ReplicaSet> = Api::namespaced(self.context.client.clone(), &key.namespace);
-        let result = api.get_metadata_opt(&key.name).await;
-        let live = result.map_err(|source| RequestError::Read {
-            what: format!("ReplicaSet {key}"),
-            source,
-        })?;
-        Ok(live.is_some_and(|live| {
-            live.metadata.uid == set.metadata.uid && live.metadata.deletion_timestamp.is_none()
-        }))
     }
 
     fn event(&self, set: &ReplicaSet, type_: Type, reason: &str, message: String) {
