@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::bail;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerPort, PodTemplateSpec, Toleration};
 use kube::{Api, Client, ResourceExt as _};
 
 const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
@@ -62,15 +62,7 @@ fn describe(template: &PodTemplateSpec) -> String {
         .iter()
         .flat_map(|metadata| metadata.labels.iter().flatten());
     let labels: Vec<String> = labels.map(|(key, value)| format!("{key}={value}")).collect();
-    let _ = writeln!(
-        text,
-        "  Labels:\t{}",
-        if labels.is_empty() {
-            "<none>".to_owned()
-        } else {
-            labels.join("\n\t")
-        }
-    );
+    let _ = writeln!(text, "  Labels:\t{}", or_none(&labels.join("\n\t")));
     let annotations = template
         .metadata
         .iter()
@@ -95,22 +87,41 @@ fn describe(template: &PodTemplateSpec) -> String {
             describe_container(&mut text, container);
         }
     }
-    text.push_str("  Volumes:\t");
     let volumes: Vec<&str> = spec
         .volumes
         .iter()
         .flatten()
         .map(|volume| volume.name.as_str())
         .collect();
+    let _ = writeln!(text, "  Volumes:\t{}", or_none(&volumes.join(", ")));
+    let selectors = spec
+        .node_selector
+        .iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={value}"));
     let _ = writeln!(
         text,
-        "{}",
-        if volumes.is_empty() {
-            "<none>".to_owned()
-        } else {
-            volumes.join(", ")
-        }
+        "  Node-Selectors:\t{}",
+        or_none(&selectors.collect::<Vec<_>>().join("\n\t"))
     );
+    let tolerations = spec.tolerations.iter().flatten().map(toleration);
+    let _ = writeln!(
+        text,
+        "  Tolerations:\t{}",
+        or_none(&tolerations.collect::<Vec<_>>().join("\n\t"))
+    );
+    text
+}
+
+/// `key=value:NoSchedule`, as taints are written.
+fn toleration(toleration: &Toleration) -> String {
+    let mut text = toleration.key.clone().unwrap_or_default();
+    for (mark, part) in [('=', &toleration.value), (':', &toleration.effect)] {
+        if let Some(part) = part {
+            text.push(mark);
+            text.push_str(part);
+        }
+    }
     text
 }
 
@@ -121,18 +132,12 @@ fn describe_container(text: &mut String, container: &Container) {
         container.name,
         container.image.as_deref().unwrap_or_default()
     );
-    let ports = container.ports.iter().flatten();
-    let ports = ports.map(|port| {
-        format!(
-            "{}/{}",
-            port.container_port,
-            port.protocol.as_deref().unwrap_or("TCP")
-        )
-    });
-    let ports: Vec<String> = ports.collect();
-    if !ports.is_empty() {
-        let _ = writeln!(text, "    Port:\t{}", ports.join(", "));
-    }
+    let protocol = |port: &ContainerPort| port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
+    let ports = || container.ports.iter().flatten();
+    let own = ports().map(|port| format!("{}/{}", port.container_port, protocol(port)));
+    write_ports(text, "Port", &own.collect::<Vec<_>>());
+    let host = ports().map(|port| format!("{}/{}", port.host_port.unwrap_or_default(), protocol(port)));
+    write_ports(text, "Host Port", &host.collect::<Vec<_>>());
     for (heading, words) in [("Command", &container.command), ("Args", &container.args)] {
         if let Some(words) = words.as_ref().filter(|words| !words.is_empty()) {
             let _ = writeln!(text, "    {heading}:\t{}", words.join(" "));
@@ -168,6 +173,15 @@ fn describe_container(text: &mut String, container: &Container) {
     }
 }
 
+fn write_ports(text: &mut String, heading: &str, ports: &[String]) {
+    let plural = if ports.len() > 1 { "s" } else { "" };
+    let _ = writeln!(text, "    {heading}{plural}:\t{}", or_none(&ports.join(", ")));
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "<none>" } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -198,7 +212,8 @@ mod tests {
         assert_eq!(
             describe(&template),
             "Pod Template:\n  Labels:\tapp=nginx\n\tpod-template-hash=75f9c\n  Containers:\n   nginx:\n    \
-             Image:\tnginx:1.8\n    Port:\t80/TCP\n    Environment:\t<none>\n    Mounts:\t<none>\n  Volumes:\t<none>\n"
+             Image:\tnginx:1.8\n    Port:\t80/TCP\n    Host Port:\t0/TCP\n    Environment:\t<none>\n    Mounts:\t<none>\n  Volumes:\t<none>\n  \
+             Node-Selectors:\t<none>\n  Tolerations:\t<none>\n"
         );
     }
 }
