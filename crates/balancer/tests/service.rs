@@ -1,12 +1,14 @@
 //! A balancer on a real API server, in one process: Services and slices in, conditions, events and traffic out.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod cluster;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use cluster::{Cluster, Server, in_service};
+use cluster::{COMING, Cluster, LEAVING, READY, Server, in_service};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -33,12 +35,11 @@ async fn a_pod_is_announced_routed_to_drained_and_withdrawn() {
     let (a, b) = (Server::start("a"), Server::start("b"));
     let (pod_a, pod_b) = (cluster.pod("a", None).await, cluster.pod("b", None).await);
     cluster
-        .slice("web", &[(&pod_a, &a, true), (&pod_b, &b, false)])
+        .slice("web", &[(&pod_a, &a, READY), (&pod_b, &b, COMING)])
         .await;
     cluster
         .until("a", |pod| in_service(pod) == Some(("True", "Routed")))
         .await;
-    balancer.until_routed("default/a").await;
     assert_eq!(in_service(&cluster.get("b").await), None);
 
     let mut client = connect(service);
@@ -53,15 +54,14 @@ async fn a_pod_is_announced_routed_to_drained_and_withdrawn() {
 
     // The rollout: b is ready, a is deleted.
     cluster
-        .slice("web", &[(&pod_a, &a, true), (&pod_b, &b, true)])
+        .slice("web", &[(&pod_a, &a, READY), (&pod_b, &b, READY)])
         .await;
     cluster
         .until("b", |pod| in_service(pod) == Some(("True", "Routed")))
         .await;
-    balancer.until_routed("default/b").await;
     cluster.delete("a").await;
     cluster
-        .slice("web", &[(&pod_a, &a, false), (&pod_b, &b, true)])
+        .slice("web", &[(&pod_a, &a, LEAVING), (&pod_b, &b, READY)])
         .await;
     let pod = cluster
         .until("a", |pod| in_service(pod) == Some(("False", "Drained")))
@@ -80,15 +80,20 @@ async fn the_last_pod_serves_until_another_is_ready() {
     let balancer = cluster.balancer().await;
     let service = cluster.service("web").await;
     let (a, b) = (Server::start("a"), Server::start("b"));
-    let pod_a = cluster.pod("a", None).await;
-    cluster.slice("web", &[(&pod_a, &a, true)]).await;
-    balancer.until_routed("default/a").await;
-    cluster.delete("a").await;
-    cluster.slice("web", &[(&pod_a, &a, false)]).await;
-    assert_eq!(get(&mut connect(service)), "a");
-    let pod_b = cluster.pod("b", None).await;
+    let (pod_a, pod_b) = (cluster.pod("a", None).await, cluster.pod("b", None).await);
     cluster
-        .slice("web", &[(&pod_a, &a, false), (&pod_b, &b, true)])
+        .slice("web", &[(&pod_a, &a, READY), (&pod_b, &b, COMING)])
+        .await;
+    cluster
+        .until("a", |pod| in_service(pod) == Some(("True", "Routed")))
+        .await;
+    cluster.delete("a").await;
+    cluster
+        .slice("web", &[(&pod_a, &a, LEAVING), (&pod_b, &b, COMING)])
+        .await;
+    assert_eq!(get(&mut connect(service)), "a");
+    cluster
+        .slice("web", &[(&pod_a, &a, LEAVING), (&pod_b, &b, READY)])
         .await;
     cluster
         .until("a", |pod| in_service(pod) == Some(("False", "Drained")))
@@ -105,12 +110,11 @@ async fn a_new_balancer_carries_on() {
     let pod_a = cluster.pod("a", Some("True")).await;
     cluster.pod("left", Some("True")).await;
     cluster.delete("left").await;
-    cluster.slice("web", &[(&pod_a, &a, true)]).await;
+    cluster.slice("web", &[(&pod_a, &a, READY)]).await;
     let balancer = cluster.balancer().await;
     cluster
         .until("left", |pod| in_service(pod) == Some(("False", "Drained")))
         .await;
-    balancer.until_routed("default/a").await;
     assert_eq!(get(&mut connect(service)), "a");
     // Not written again: the reason is still the one it was made with.
     assert_eq!(in_service(&cluster.get("a").await), Some(("True", "Made")));
@@ -127,7 +131,7 @@ async fn a_pod_deleted_before_it_was_announced_is_withdrawn_and_never_routed_to(
     let pod_a = cluster.pod("a", None).await;
     cluster.delete("a").await;
     // The slice comes late and does not know of the deletion.
-    cluster.slice("web", &[(&pod_a, &a, true)]).await;
+    cluster.slice("web", &[(&pod_a, &a, READY)]).await;
     cluster
         .until("a", |pod| in_service(pod) == Some(("False", "Drained")))
         .await;
@@ -150,10 +154,12 @@ async fn a_taken_port_gives_an_event_and_is_served_once_it_is_free() {
     let balancer = cluster.balancer().await;
     let a = Server::start("a");
     let pod_a = cluster.pod("a", None).await;
-    cluster.slice("web", &[(&pod_a, &a, true)]).await;
+    cluster.slice("web", &[(&pod_a, &a, READY)]).await;
     let event = cluster.event("PortNotBound").await;
     assert!(event.contains("another program listens there"), "{event}");
     drop(taken);
+    // Any change is a reason to try again; without one it takes a few seconds.
+    cluster.service("other").await;
     balancer
         .until(|status| {
             status

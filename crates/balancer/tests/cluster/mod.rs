@@ -3,14 +3,16 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::{ApiServer, Identity, Network, NodeDirectory, NodeService, Version};
 use coracle_balancer::status::Status;
+use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{Event, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -21,6 +23,15 @@ use tokio_util::sync::CancellationToken;
 /// Nothing in these tests takes longer, unless it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PORT: u16 = 8080;
+
+/// An endpoint's conditions: ready, serving, terminating.
+pub type Conditions = [bool; 3];
+/// It takes connections.
+pub const READY: Conditions = [true, true, false];
+/// It is not ready yet.
+pub const COMING: Conditions = [false, false, false];
+/// It still answers, and is about to stop.
+pub const LEAVING: Conditions = [false, true, true];
 
 /// An API server, with a folder of its own.
 pub struct Cluster {
@@ -114,10 +125,10 @@ impl Cluster {
         (name.to_owned(), pod.metadata.uid.unwrap())
     }
 
-    /// Makes the Service's slice: pods, their servers, and whether they are ready; the others are terminating.
-    pub async fn slice(&self, service: &str, pods: &[(&(String, String), &Server, bool)]) {
+    /// Makes the Service's slices: pods, their servers, and their conditions.
+    pub async fn slice(&self, service: &str, pods: &[(&(String, String), &Server, Conditions)]) {
         // One slice a pod, because a slice has one port number for all.
-        for ((pod, uid), server, ready) in pods {
+        for ((pod, uid), server, [ready, serving, terminating]) in pods {
             let slice = json!({
                 "apiVersion": "discovery.k8s.io/v1",
                 "kind": "EndpointSlice",
@@ -126,7 +137,7 @@ impl Cluster {
                 "ports": [{"name": "", "port": server.addr.port(), "protocol": "TCP"}],
                 "endpoints": [{
                     "addresses": [server.addr.ip().to_string()],
-                    "conditions": {"ready": ready, "serving": true, "terminating": !ready},
+                    "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
                     "targetRef": {"kind": "Pod", "namespace": "default", "name": pod, "uid": uid},
                 }],
             });
@@ -162,19 +173,16 @@ impl Cluster {
 
     /// Waits for an event with this reason; its message.
     pub async fn event(&self, reason: &str) -> String {
-        let find = async {
+        let selector = WatchParams::default().fields(&format!("reason={reason}"));
+        let mut events = pin!(self.api::<Event>().watch(&selector, "0").await.unwrap());
+        let found = timeout(PATIENCE, async {
             loop {
-                let events = self.api::<Event>().list(&Default::default()).await.unwrap();
-                if let Some(event) = events
-                    .into_iter()
-                    .find(|event| event.reason.as_deref() == Some(reason))
-                {
+                if let WatchEvent::Added(event) = events.try_next().await.unwrap().expect("an event") {
                     return event.message.unwrap();
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-        };
-        timeout(PATIENCE, find).await.expect("an event in time")
+        });
+        found.await.expect("an event in time")
     }
 }
 
@@ -210,28 +218,15 @@ impl Balancer {
         coracle_balancer::status::read(&self.socket).await.unwrap()
     }
 
-    /// Waits until this holds of its status.
+    /// Waits until this holds of its status, which can only be asked for.
     pub async fn until(&self, holds: impl Fn(&Status) -> bool) {
-        let look = async {
-            loop {
-                match coracle_balancer::status::read(&self.socket).await {
-                    Ok(status) if holds(&status) => return,
-                    _ => tokio::time::sleep(Duration::from_millis(10)).await,
-                }
+        let mut turns = tokio::time::interval(Duration::from_millis(10));
+        let asking = async {
+            while !holds(&self.status().await) {
+                turns.tick().await;
             }
         };
-        timeout(PATIENCE, look).await.expect("the status in time");
-    }
-
-    /// Waits until connections go to a pod.
-    pub async fn until_routed(&self, pod: &str) {
-        self.until(|status| {
-            status
-                .backends
-                .iter()
-                .any(|backend| backend.pod.as_deref() == Some(pod))
-        })
-        .await;
+        timeout(PATIENCE, asking).await.expect("the status in time");
     }
 
     pub async fn stop(self) {

@@ -95,12 +95,12 @@ fn exchange(client: &mut Client, number: u64, turn: u64) {
     let (first, answer) = kind(turn);
     let mut request = first.replace("{id}", &format!("{number}-{turn}-a"));
     let mut expected = answer.to_owned();
-    if turn % 3 == 0 {
+    if turn.is_multiple_of(3) {
         let (second, answer) = kind(turn / 3);
         request += &second.replace("{id}", &format!("{number}-{turn}-b"));
         expected += answer;
     }
-    let cut = if turn % 2 == 0 {
+    let cut = if turn.is_multiple_of(2) {
         request.len()
     } else {
         usize::try_from(turn).unwrap() % request.len()
