@@ -132,25 +132,38 @@ impl Tally {
     }
 }
 
-/// Asks a probe's question until it is dropped, or for a startup probe until it is answered. `since` is when the
-/// container started.
+/// What is asked of one attempt at running a container, and since when.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Which attempt.
+    pub attempt: u32,
+    /// What.
+    pub kind: Kind,
+    /// How.
+    pub probe: Probe,
+    /// The answer so far, if there is one.
+    pub before: Option<bool>,
+    /// When the container started.
+    pub since: Instant,
+}
+
+/// Asks a question until it is dropped, or for a startup probe until it is answered.
 pub async fn watch(
     target: Target,
-    attempt: u32,
-    kind: Kind,
-    probe: Probe,
-    since: Instant,
+    question: Question,
     notes: Notes,
     verdicts: mpsc::UnboundedSender<Verdict>,
 ) {
+    let Question {
+        attempt,
+        kind,
+        probe,
+        before,
+        since,
+    } = question;
     let timing = Timing::of(&probe);
-    let before = match kind {
-        Kind::Startup => None,
-        Kind::Readiness => Some(false),
-        Kind::Liveness => Some(true),
-    };
     let mut tally = Tally::new(timing, before);
-    let mut is_eager = kind != Kind::Liveness;
+    let mut is_eager = before != Some(true);
     let mut pause = EAGER_FIRST;
     let mut counted: Option<Instant> = None;
     tokio::time::sleep_until(since + timing.initial_delay).await;

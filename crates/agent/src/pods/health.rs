@@ -4,103 +4,137 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Probe};
+use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Probe};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::container::Task;
 use super::worker::{Message, Worker};
 use crate::hooks;
-use crate::probes::{self, Kind, Verdict};
+use crate::keeper::protocol::Attempt;
+use crate::notes::Notes;
+use crate::probes::{self, Kind, Question, Verdict};
 use crate::start;
 use crate::target::Target;
+
+/// What the tasks that watch one attempt at running a container are given.
+struct Watch {
+    target: Target,
+    attempt: Attempt,
+    notes: Notes,
+    verdicts: mpsc::UnboundedSender<Verdict>,
+    messages: mpsc::UnboundedSender<Message>,
+}
+
+impl Watch {
+    fn probe(&self, kind: Kind, probe: &Probe, before: Option<bool>) -> Task {
+        let started = Timestamp::from_millisecond(self.attempt.started_ms).unwrap_or_default();
+        let ran = Duration::try_from(Timestamp::now().duration_since(started)).unwrap_or_default();
+        let since = Instant::now().checked_sub(ran).unwrap_or_else(Instant::now);
+        let attempt = self.attempt.attempt;
+        let question = Question {
+            attempt,
+            kind,
+            probe: probe.clone(),
+            before,
+            since,
+        };
+        Task::spawn(probes::watch(
+            self.target.clone(),
+            question,
+            self.notes.clone(),
+            self.verdicts.clone(),
+        ))
+    }
+
+    fn ports(&self, ports: Vec<u16>) -> Task {
+        let (target, notes, verdicts) = (self.target.clone(), self.notes.clone(), self.verdicts.clone());
+        let Attempt { attempt, pid, .. } = self.attempt;
+        Task::spawn(probes::wait_for_ports(
+            target, attempt, pid, ports, notes, verdicts,
+        ))
+    }
+
+    fn post_start(&self, hook: &LifecycleHandler) -> Task {
+        let (target, hook, messages) = (self.target.clone(), hook.clone(), self.messages.clone());
+        let attempt = self.attempt.attempt;
+        Task::spawn(async move {
+            let result = hooks::run(&target, &hook).await;
+            let container = target.container.name.clone();
+            // Nobody is there to be told only when the pod has ended.
+            let _ = messages.send(Message::PostStarted {
+                container,
+                attempt,
+                result,
+            });
+        })
+    }
+}
 
 impl Worker {
     /// Sees to it that a running container is probed, its postStart hook run.
     pub(super) fn watch(&mut self, container: &Container) {
-        let (Some(place), dir) = (self.place.clone(), self.dir()) else {
+        let (Some(place), dir) = (self.place.clone(), Arc::new(self.dir())) else {
             return;
         };
-        let notes = self.notes.container(&container.name);
         let Some(run) = self.containers.get_mut(&container.name) else {
             return;
         };
         let Some(attempt) = run.known.attempt.clone().filter(|attempt| attempt.exit.is_none()) else {
             return;
         };
-        let target = Target {
-            dir: Arc::new(dir),
-            place,
-            container: Arc::new(container.clone()),
-        };
-        let started = Timestamp::from_millisecond(attempt.started_ms).unwrap_or_default();
-        let ran = Duration::try_from(Timestamp::now().duration_since(started)).unwrap_or_default();
-        let since = Instant::now().checked_sub(ran).unwrap_or_else(Instant::now);
-        let probe = |kind, probe: &Probe| {
-            let verdicts = self.verdicts.0.clone();
-            Task::spawn(probes::watch(
-                target.clone(),
-                attempt.attempt,
-                kind,
-                probe.clone(),
-                since,
-                notes.clone(),
-                verdicts,
-            ))
+        let watch = Watch {
+            target: Target {
+                dir,
+                place,
+                container: Arc::new(container.clone()),
+            },
+            attempt,
+            notes: self.notes.container(&container.name),
+            verdicts: self.verdicts.0.clone(),
+            messages: self.messages.0.clone(),
         };
         if !run.is_post_started {
             let hook = container
                 .lifecycle
                 .as_ref()
-                .and_then(|lifecycle| lifecycle.post_start.clone());
-            let Some(hook) = hook else {
-                run.is_post_started = true;
-                return self.watch(container);
-            };
-            if run.watchers.is_empty() {
-                let messages = self.messages.0.clone();
-                run.watchers.push(Task::spawn(async move {
-                    let result = hooks::run(&target, &hook).await;
-                    let (container, attempt) = (target.container.name.clone(), attempt.attempt);
-                    // Nobody is there to be told only when the pod has ended.
-                    let _ = messages.send(Message::PostStarted {
-                        container,
-                        attempt,
-                        result,
-                    });
-                }));
+                .and_then(|lifecycle| lifecycle.post_start.as_ref());
+            if let Some(hook) = hook {
+                if run.watchers.is_empty() {
+                    run.watchers.push(watch.post_start(hook));
+                }
+                return;
             }
-            return;
+            run.is_post_started = true;
         }
         if !run.known.is_started {
-            match &container.startup_probe {
-                Some(startup) if run.watchers.is_empty() => run.watchers.push(probe(Kind::Startup, startup)),
-                Some(_) => {}
-                None => run.known.is_started = true,
+            if let Some(startup) = &container.startup_probe {
+                if run.watchers.is_empty() {
+                    run.watchers.push(watch.probe(Kind::Startup, startup, None));
+                }
+                return;
             }
+            run.known.is_started = true;
         }
-        if !run.known.is_started || run.is_watched {
+        if std::mem::replace(&mut run.is_watched, true) {
             return;
         }
-        run.is_watched = true;
         if let Some(liveness) = &container.liveness_probe {
-            run.watchers.push(probe(Kind::Liveness, liveness));
+            run.watchers
+                .push(watch.probe(Kind::Liveness, liveness, Some(true)));
         }
         if let Some(readiness) = &container.readiness_probe {
-            run.watchers.push(probe(Kind::Readiness, readiness));
+            run.watchers
+                .push(watch.probe(Kind::Readiness, readiness, Some(run.known.is_ready)));
             return;
         }
-        let implied = self
-            .node
-            .config
-            .images
-            .implies_port_80(container.image.as_deref().unwrap_or_default());
-        let ports = start::listen_ports(&target.place, container, implied);
-        if ports.is_empty() {
+        let image = container.image.as_deref().unwrap_or_default();
+        let implied = self.node.config.images.implies_port_80(image);
+        let ports = start::listen_ports(&watch.target.place, container, implied);
+        if ports.is_empty() || run.known.is_ready {
             run.known.is_ready = true;
         } else {
-            let verdicts = self.verdicts.0.clone();
-            let wait = probes::wait_for_ports(target, attempt.attempt, attempt.pid, ports, notes, verdicts);
-            run.watchers.push(Task::spawn(wait));
+            run.watchers.push(watch.ports(ports));
         }
     }
 

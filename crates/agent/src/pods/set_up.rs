@@ -10,6 +10,7 @@ use super::worker::Worker;
 use crate::PodPorts;
 use crate::keeper::record;
 use crate::sandbox::{self, Place, launch};
+use crate::status::container_id;
 
 /// Why a pod has no place.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,36 @@ impl Worker {
             run.starting = None;
         }
         self.take_attempts(&attempts);
+        self.take_reported();
+    }
+
+    /// What an earlier agent found out of containers that still run is still so: a pod that serves goes on serving.
+    fn take_reported(&mut self) {
+        let Some(status) = &self.pod.status else { return };
+        for reported in status
+            .container_statuses
+            .iter()
+            .chain(&status.init_container_statuses)
+            .flatten()
+        {
+            let Some(run) = self.containers.get_mut(&reported.name) else {
+                continue;
+            };
+            run.known.image_id.clone_from(&reported.image_id);
+            let Some(attempt) = run
+                .known
+                .attempt
+                .as_ref()
+                .filter(|attempt| attempt.exit.is_none())
+            else {
+                continue;
+            };
+            if reported.container_id.as_ref() == Some(&container_id(attempt)) {
+                run.known.is_started = reported.started == Some(true);
+                run.known.is_ready = reported.ready;
+                run.is_post_started = true;
+            }
+        }
     }
 
     /// Sees to it that the pod has a place and a keeper.

@@ -98,7 +98,7 @@ fn terminated(attempt: &Attempt, exit: &Exit) -> ContainerState {
 }
 
 /// An id as runtimes give them, 64 hexadecimal digits: the same for the same attempt, whoever asks.
-fn container_id(attempt: &Attempt) -> String {
+pub fn container_id(attempt: &Attempt) -> String {
     // FNV-1a (64 bits) with four different beginnings.
     let digits: String = (0..4u64)
         .map(|seed| {

@@ -18,6 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::keeper::protocol::Attempt;
 
+pub use container::container_id;
 pub use patch::patch;
 use phase::Phase;
 

@@ -1,0 +1,409 @@
+//! A real agent with a real API server and real processes. This file is the tests; run with `keeper` as first argument it
+//! is a keeper, and with `serve` a program that serves where it is told.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::future::Future;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apiserver::{ApiServer, Identity, NodeDirectory, NodeService, Version};
+use clap::Parser;
+use coracle_agent::{Agent, Config, Images, PodPorts, PortAllocator, images, keeper};
+use http_body_util::{BodyExt as _, Full};
+use informer::Informer;
+use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client};
+use libtest_mimic::{Arguments, Trial};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Parser)]
+enum Cli {
+    Keeper(keeper::Args),
+}
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("keeper") => {
+            let Cli::Keeper(args) = Cli::parse();
+            return keeper::main(args);
+        }
+        Some("serve") => return serve(),
+        _ => {}
+    }
+    let tests = vec![
+        test("the_node_registers", the_node_registers),
+        test(
+            "a_pod_runs_and_stops_when_the_balancer_says_so",
+            a_pod_runs_and_stops_when_the_balancer_says_so,
+        ),
+        test("pods_outlive_the_agent", pods_outlive_the_agent),
+        test(
+            "what_lost_its_keeper_is_started_again",
+            what_lost_its_keeper_is_started_again,
+        ),
+        test("an_image_that_is_added_is_found", an_image_that_is_added_is_found),
+        test("a_job_completes", a_job_completes),
+        test(
+            "a_pod_that_is_gone_leaves_nothing",
+            a_pod_that_is_gone_leaves_nothing,
+        ),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
+
+fn test<F: Future<Output = ()>>(name: &str, run: impl FnOnce() -> F + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        let runtime = tokio::runtime::Runtime::new()?;
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, run()).await })?;
+        Ok(())
+    })
+}
+
+/// Accepts connections on its pod's address until it is killed.
+fn serve() -> ExitCode {
+    let variable = |name| std::env::var(name).unwrap();
+    let listener = TcpListener::bind(format!("{}:{}", variable("HOST"), variable("PORT"))).unwrap();
+    println!("{} serves", variable("POD_NAME"));
+    listener
+        .incoming()
+        .for_each(|stream| drop(stream.unwrap().write_all(b"hello")));
+    ExitCode::SUCCESS
+}
+
+struct NoNodes;
+
+impl NodeDirectory for NoNodes {
+    fn node(&self, _name: &str) -> Option<NodeService> {
+        None
+    }
+}
+
+/// A cluster of one node.
+struct Cluster {
+    dir: tempfile::TempDir,
+    client: Client,
+    pods: Informer<Pod>,
+    agent: Option<(JoinHandle<()>, CancellationToken)>,
+    service: coracle_agent::NodeService,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store::Sqlite::open(&dir.path().join("store.db")).unwrap();
+        let config = apiserver::Config {
+            service_network: apiserver::Network {
+                address: Ipv4Addr::new(127, 96, 0, 0),
+                prefix: 16,
+            },
+            node_ports: 30_000..=32_767,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7443)),
+            authority: String::new(),
+            version: Version::default(),
+        };
+        let api = ApiServer::start(Arc::new(store), config, Arc::new(NoNodes))
+            .await
+            .unwrap();
+        let client = Client::new(
+            api.service(Identity::new("admin", &["system:masters"])),
+            "default",
+        );
+        let index = |pod: &Pod| {
+            pod.spec
+                .iter()
+                .filter_map(|s| Some(format!("node/{}", s.node_name.as_ref()?)))
+                .collect()
+        };
+        let tasks = TaskTracker::new();
+        let pods = Informer::start(Api::all(client.clone()), index, &tasks, CancellationToken::new());
+        let service =
+            coracle_agent::NodeService::new(tower::service_fn(|_| async { Err("not started".into()) }));
+        let mut cluster = Self {
+            dir,
+            client,
+            pods,
+            agent: None,
+            service,
+        };
+        cluster.start_agent();
+        cluster
+    }
+
+    fn start_agent(&mut self) {
+        // Tests run side by side, each with addresses of its own.
+        let block = u8::try_from(std::process::id() % 100).unwrap();
+        let config = Config {
+            node_name: "node-1".into(),
+            node_index: 0,
+            data_dir: self.dir.path().to_owned(),
+            program: std::env::current_exe().unwrap(),
+            network: Ipv4Addr::new(127, 110 + block, 0, 0),
+            pod_ports: PodPorts::Distinct,
+            images: Images::with_nginx(self.dir.path(), None),
+            ports: PortAllocator::default(),
+        };
+        let agent = Agent::new(config, self.client.clone(), self.pods.clone());
+        self.service = agent.service();
+        let stop = CancellationToken::new();
+        self.agent = Some((tokio::spawn(agent.run(stop.clone())), stop));
+    }
+
+    async fn stop_agent(&mut self) {
+        let (running, stop) = self.agent.take().unwrap();
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    fn api(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    /// Creates a pod with one container, bound to the node.
+    async fn create(&self, name: &str, mut spec: Value, container: Value) {
+        spec["nodeName"] = json!("node-1");
+        spec["containers"] = json!([container]);
+        let pod = json!({"metadata": {"name": name}, "spec": spec});
+        self.api()
+            .create(&PostParams::default(), &serde_json::from_value(pod).unwrap())
+            .await
+            .unwrap();
+    }
+
+    /// Creates a pod that serves on port 80.
+    async fn create_server(&self, name: &str) -> Pod {
+        let command = [
+            std::env::current_exe().unwrap().to_str().unwrap().to_owned(),
+            "serve".into(),
+        ];
+        let container =
+            json!({"name": "c", "image": "host", "command": command, "ports": [{"containerPort": 80}]});
+        self.create(name, json!({"terminationGracePeriodSeconds": 25}), container)
+            .await;
+        self.wait(name, api::pods::is_ready).await
+    }
+
+    async fn wait(&self, name: &str, is_so: impl Fn(&Pod) -> bool) -> Pod {
+        await_condition(self.api(), name, |pod: Option<&Pod>| pod.is_some_and(&is_so))
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    async fn wait_gone(&self, name: &str) {
+        await_condition(self.api(), name, |pod: Option<&Pod>| pod.is_none())
+            .await
+            .unwrap();
+    }
+
+    async fn set_in_service(&self, name: &str, status: &str) {
+        let condition = json!({"type": "coracle.dev/InService", "status": status});
+        let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
+        self.api()
+            .patch_status(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    }
+
+    async fn delete(&self, name: &str) {
+        self.api().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    async fn log(&self, name: &str, query: &str) -> String {
+        let uri = format!("/containerLogs/default/{name}/c?{query}");
+        let body = Full::new("".into())
+            .map_err(|never| match never {})
+            .boxed_unsync();
+        let request = http::Request::get(uri).body(body).unwrap();
+        let response = self.service.clone().oneshot(request).await.unwrap();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    fn folder(&self, pod: &Pod) -> std::path::PathBuf {
+        self.dir
+            .path()
+            .join("nodes/node-1/pods")
+            .join(pod.metadata.uid.as_ref().unwrap())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        coracle_agent::stop_all(self.dir.path(), Duration::ZERO).unwrap();
+    }
+}
+
+fn container(pod: &Pod) -> ContainerStatus {
+    pod.status
+        .clone()
+        .unwrap_or_default()
+        .container_statuses
+        .unwrap_or_default()
+        .first()
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn waiting_for(pod: &Pod, reason: &str) -> bool {
+    let state = container(pod).state.and_then(|state| state.waiting);
+    state.is_some_and(|waiting| waiting.reason.as_deref() == Some(reason))
+}
+
+/// Where the pod's port 80 really is.
+fn address(pod: &Pod) -> SocketAddr {
+    let ip = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.pod_ip.clone())
+        .unwrap();
+    let port = api::ports::real_port(pod, 80, "TCP");
+    assert_ne!(port, 80);
+    SocketAddr::new(ip.parse().unwrap(), port)
+}
+
+async fn the_node_registers() {
+    let cluster = Cluster::start().await;
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let is_ready = |node: Option<&Node>| {
+        let status = node.and_then(|node| node.status.as_ref());
+        let mut conditions = status
+            .into_iter()
+            .flat_map(|status| status.conditions.iter().flatten());
+        conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    let node = await_condition(nodes, "node-1", is_ready).await.unwrap().unwrap();
+    assert!(node.spec.unwrap().pod_cidr.unwrap().ends_with(".1.0/24"));
+}
+
+async fn a_pod_runs_and_stops_when_the_balancer_says_so() {
+    let cluster = Cluster::start().await;
+    let pod = cluster.create_server("web").await;
+    let address = address(&pod);
+    TcpStream::connect(address).unwrap();
+    assert_eq!(cluster.log("web", "tailLines=1").await, "web serves\n");
+    cluster.set_in_service("web", "True").await;
+    cluster.delete("web").await;
+    // Another pod comes and goes meanwhile.
+    cluster.create_server("other").await;
+    cluster.delete("other").await;
+    cluster.wait_gone("other").await;
+    TcpStream::connect(address).unwrap();
+    cluster.set_in_service("web", "False").await;
+    cluster.wait_gone("web").await;
+    TcpStream::connect(address).unwrap_err();
+}
+
+async fn pods_outlive_the_agent() {
+    let mut cluster = Cluster::start().await;
+    let before = cluster.create_server("web").await;
+    cluster.stop_agent().await;
+    TcpStream::connect(address(&before)).unwrap();
+    cluster.start_agent();
+    let other = cluster.create_server("other").await;
+    assert_ne!(address(&other), address(&before));
+    let after = cluster.api().get("web").await.unwrap();
+    assert_eq!(container(&after), container(&before));
+    cluster.delete("web").await;
+    cluster.wait_gone("web").await;
+    TcpStream::connect(address(&before)).unwrap_err();
+}
+
+async fn what_lost_its_keeper_is_started_again() {
+    let cluster = Cluster::start().await;
+    let before = cluster.create_server("web").await;
+    let keeper: keeper::protocol::Identity =
+        keeper::record::read(&cluster.folder(&before).join(keeper::IDENTITY)).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(keeper.pid), nix::sys::signal::SIGKILL).unwrap();
+    let after = cluster
+        .wait("web", |pod| {
+            container(pod).restart_count == 1 && api::pods::is_ready(pod)
+        })
+        .await;
+    assert_eq!(address(&after), address(&before));
+    let last = container(&after).last_state.unwrap().terminated.unwrap();
+    assert_eq!(
+        (last.exit_code, last.reason.as_deref()),
+        (137, Some("ContainerStatusUnknown"))
+    );
+}
+
+async fn an_image_that_is_added_is_found() {
+    let cluster = Cluster::start().await;
+    let command = json!(["sleep", "1000"]);
+    cluster
+        .create(
+            "shop",
+            json!({}),
+            json!({"name": "c", "image": "shop:2", "command": command}),
+        )
+        .await;
+    let pod = cluster.wait("shop", |pod| waiting_for(pod, "ErrImagePull")).await;
+    let key = informer::Key {
+        namespace: "default".into(),
+        name: "shop".into(),
+    };
+    cluster
+        .pods
+        .caught_up(&key, &pod.metadata.resource_version.unwrap())
+        .await;
+    let answer = cluster.log("shop", "").await;
+    assert!(
+        answer.contains("is waiting to start: trying and failing to pull image"),
+        "{answer}"
+    );
+    let entry = images::Entry {
+        name: "shop".into(),
+        program: "sleep".into(),
+        ..Default::default()
+    };
+    images::add(&Images::file(cluster.dir.path()), entry).unwrap();
+    cluster.wait("shop", api::pods::is_ready).await;
+}
+
+async fn a_job_completes() {
+    let cluster = Cluster::start().await;
+    let command = json!(["sh", "-c", "for i in 1 2 3; do echo line $i; done"]);
+    let container = json!({"name": "c", "image": "host", "command": command});
+    cluster
+        .create("job", json!({"restartPolicy": "Never"}), container)
+        .await;
+    let pod = cluster.wait("job", api::pods::is_finished).await;
+    assert_eq!(api::pods::phase(&pod), "Succeeded");
+    assert_eq!(
+        cluster.log("job", "follow=true").await,
+        "line 1\nline 2\nline 3\n"
+    );
+    assert_eq!(cluster.log("job", "tailLines=2&limitBytes=9").await, "line 2\nli");
+}
+
+async fn a_pod_that_is_gone_leaves_nothing() {
+    let mut cluster = Cluster::start().await;
+    let pod = cluster.create_server("web").await;
+    cluster.stop_agent().await;
+    // Removed at once, while no agent is there.
+    let at_once = DeleteParams {
+        grace_period_seconds: Some(0),
+        ..DeleteParams::default()
+    };
+    cluster.api().delete("web", &at_once).await.unwrap();
+    cluster.wait_gone("web").await;
+    TcpStream::connect(address(&pod)).unwrap();
+    cluster.start_agent();
+    while cluster.folder(&pod).exists() {
+        tokio::task::yield_now().await;
+    }
+    TcpStream::connect(address(&pod)).unwrap_err();
+}
