@@ -91,7 +91,6 @@ mod tests {
         let mut port = Port {
             name: "default/web:80".into(),
             service: Default::default(),
-            port: 80,
             node_port: Some(30080),
             listen: vec![addr],
             protocol: Protocol::Detect,

@@ -26,8 +26,6 @@ pub struct Port {
     pub name: Arc<str>,
     /// The Service.
     pub service: ObjectReference,
-    /// Its own port number.
-    pub port: u16,
     /// Its node port.
     pub node_port: Option<u16>,
     /// Where it listens.
@@ -108,7 +106,6 @@ fn tcp_port(
     Some(Port {
         name: format!("{path}:{label}").into(),
         service: service.object_ref(&()),
-        port: number,
         node_port,
         listen: own.chain(nodes).collect(),
         protocol: protocol(port.app_protocol.as_deref()),
