@@ -38,7 +38,9 @@ pub struct Settings {
 }
 
 /// Held by the server as long as it lives: nobody else may run a cluster from the same folder.
-pub struct Lock(#[expect(dead_code, reason = "held, never read: dropping it gives the folder up")] Flock<File>);
+pub struct Lock(
+    #[expect(dead_code, reason = "held, never read: dropping it gives the folder up")] Flock<File>,
+);
 
 /// What the folder is made of: the only names that [`DataDir::remove`] touches.
 const CONTENTS: [&str; 10] = [
@@ -59,9 +61,9 @@ impl DataDir {
     pub fn default_path() -> anyhow::Result<PathBuf> {
         let state = match std::env::var_os("XDG_STATE_HOME").filter(|dir| Path::new(dir).is_absolute()) {
             Some(dir) => PathBuf::from(dir),
-            None => {
-                std::env::home_dir().context("there is no home folder: give --data-dir")?.join(".local/state")
-            }
+            None => std::env::home_dir()
+                .context("there is no home folder: give --data-dir")?
+                .join(".local/state"),
         };
         Ok(state.join("coracle/default"))
     }
@@ -69,14 +71,23 @@ impl DataDir {
     /// The folder as the user named it (or the default), which need not exist yet.
     pub fn new(path: Option<PathBuf>) -> anyhow::Result<Self> {
         let path = path.map_or_else(Self::default_path, Ok)?;
-        Ok(Self { root: std::path::absolute(&path).with_context(|| format!("{}", path.display()))? })
+        Ok(Self {
+            root: std::path::absolute(&path).with_context(|| format!("{}", path.display()))?,
+        })
     }
 
     /// Makes the folder, for this user only.
     pub fn create(&self) -> anyhow::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.root).with_context(|| {
-            format!("cannot make the data folder {}: choose another with --data-dir", self.root.display())
-        })
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.root)
+            .with_context(|| {
+                format!(
+                    "cannot make the data folder {}: choose another with --data-dir",
+                    self.root.display()
+                )
+            })
     }
 
     /// Takes the folder for this process.
@@ -93,7 +104,10 @@ impl DataDir {
             .mode(0o600)
             .open(&path)
             .with_context(|| {
-                format!("cannot write to the data folder {}: choose another with --data-dir", self.root.display())
+                format!(
+                    "cannot write to the data folder {}: choose another with --data-dir",
+                    self.root.display()
+                )
             })?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut lock) => {
@@ -104,7 +118,9 @@ impl DataDir {
                 Ok(Lock(lock))
             }
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-                let holder = self.server().map_or_else(String::new, |server| format!(" (pid {})", server.pid));
+                let holder = self
+                    .server()
+                    .map_or_else(String::new, |server| format!(" (pid {})", server.pid));
                 bail!(
                     "a coracle server{holder} already runs on {}: use another --data-dir, or stop it with `coracle down`",
                     self.root.display()
@@ -117,8 +133,13 @@ impl DataDir {
     /// The server that holds the lock, if one does.
     pub fn server(&self) -> Option<ProcessId> {
         let mut text = String::new();
-        File::open(self.root.join("server.lock")).ok()?.read_to_string(&mut text).ok()?;
-        serde_json::from_str::<ProcessId>(&text).ok().filter(ProcessId::is_alive)
+        File::open(self.root.join("server.lock"))
+            .ok()?
+            .read_to_string(&mut text)
+            .ok()?;
+        serde_json::from_str::<ProcessId>(&text)
+            .ok()
+            .filter(ProcessId::is_alive)
     }
 
     /// What was remembered, if this folder has held a cluster before.
@@ -135,14 +156,21 @@ impl DataDir {
 
     /// Remembers the settings, whole or not at all.
     pub fn save_settings(&self, settings: &Settings) -> anyhow::Result<()> {
-        write_private(&self.root.join("cluster.json"), &serde_json::to_vec_pretty(settings)?)
+        write_private(
+            &self.root.join("cluster.json"),
+            &serde_json::to_vec_pretty(settings)?,
+        )
     }
 
     /// Removes the cluster's files, and the folder if nothing else is in it.
     pub fn remove(&self) -> anyhow::Result<()> {
         for name in CONTENTS {
             let path = self.root.join(name);
-            let result = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let result = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
             match result {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("cannot remove {}", path.display()));

@@ -30,7 +30,10 @@ impl Report {
     /// Leaves the terminal's session, and takes the socket that the launcher gave.
     pub fn take() -> anyhow::Result<Self> {
         nix::unistd::setsid().context("cannot leave the terminal's session")?;
-        let socket = std::io::stdin().as_fd().try_clone_to_owned().context("standard input")?;
+        let socket = std::io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .context("standard input")?;
         Ok(Self(UnixStream::from(socket)))
     }
 
@@ -49,8 +52,14 @@ impl Report {
         let sent = (&self.0).write_all(&serde_json::to_vec(outcome)?);
         // A launcher that has heard what it waited for, or was stopped, is gone: nobody needs to know more.
         let _ = self.0.shutdown(std::net::Shutdown::Both);
-        sent.or_else(|error| if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
-            .context("cannot tell the launcher how the start went")
+        sent.or_else(|error| {
+            if error.kind() == std::io::ErrorKind::BrokenPipe {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        })
+        .context("cannot tell the launcher how the start went")
     }
 }
 
@@ -80,12 +89,20 @@ pub fn launch(args: &UpArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Ok(Outcome::Failed(why)) => bail!(why),
-        Err(_) => bail!("the server died while it started: see {}", data_dir.server_log().display()),
+        Err(_) => bail!(
+            "the server died while it started: see {}",
+            data_dir.server_log().display()
+        ),
     }
 }
 
 fn arguments(args: &UpArgs, data_dir: &DataDir) -> Vec<std::ffi::OsString> {
-    let mut list = vec!["up".into(), "--detached".into(), "--data-dir".into(), data_dir.root().into()];
+    let mut list = vec![
+        "up".into(),
+        "--detached".into(),
+        "--data-dir".into(),
+        data_dir.root().into(),
+    ];
     if let Some(nodes) = args.nodes {
         list.extend(["--nodes".into(), nodes.to_string().into()]);
     }
@@ -96,7 +113,11 @@ fn arguments(args: &UpArgs, data_dir: &DataDir) -> Vec<std::ffi::OsString> {
         list.extend(["--kubeconfig".into(), file.into()]);
     }
     if let Some(ports) = args.pod_ports {
-        let ports = if ports == PodPorts::Declared { "declared" } else { "distinct" };
+        let ports = if ports == PodPorts::Declared {
+            "declared"
+        } else {
+            "distinct"
+        };
         list.extend(["--pod-ports".into(), ports.into()]);
     }
     list

@@ -26,7 +26,10 @@ pub fn command(args: &DownArgs) -> anyhow::Result<ExitCode> {
     if let Some(server) = data_dir.server() {
         server.signal(Signal::SIGTERM);
         if !server.wait(SERVER_LIMIT) {
-            bail!("the server (pid {}) does not stop: look into it, or kill it and try again", server.pid);
+            bail!(
+                "the server (pid {}) does not stop: look into it, or kill it and try again",
+                server.pid
+            );
         }
     }
     // From here on nobody else works on this folder; what a killed server left behind is ours to end.
@@ -34,7 +37,10 @@ pub fn command(args: &DownArgs) -> anyhow::Result<ExitCode> {
     agent::stop_all(data_dir.root(), POD_GRACE)?;
     up::balancer::stop(&data_dir);
     if args.keep_data {
-        println!("The cluster is stopped; its objects stay in {}.", data_dir.root().display());
+        println!(
+            "The cluster is stopped; its objects stay in {}.",
+            data_dir.root().display()
+        );
     } else {
         kubeconfig::remove(&settings.kubeconfig, &settings.context)?;
         data_dir.remove()?;

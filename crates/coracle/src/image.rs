@@ -47,13 +47,26 @@ pub enum ImageCommand {
 /// Does it.
 pub fn run(command: ImageCommand) -> anyhow::Result<ExitCode> {
     match command {
-        ImageCommand::Add { cluster, name, env, stop_signal, program } => {
+        ImageCommand::Add {
+            cluster,
+            name,
+            env,
+            stop_signal,
+            program,
+        } => {
             let data_dir = DataDir::new(cluster.data_dir)?;
             data_dir.create()?;
             let mut words = program.into_iter();
-            let Some(program) = words.next() else { bail!("say which program: -- PROGRAM ARGS...") };
-            let entry =
-                Entry { name: name.clone(), program, args: words.collect(), env: env.into_iter().collect(), stop_signal };
+            let Some(program) = words.next() else {
+                bail!("say which program: -- PROGRAM ARGS...")
+            };
+            let entry = Entry {
+                name: name.clone(),
+                program,
+                args: words.collect(),
+                env: env.into_iter().collect(),
+                stop_signal,
+            };
             images::add(&Images::file(data_dir.root()), entry)?;
             println!("image {name} added");
         }
@@ -72,8 +85,9 @@ pub fn run(command: ImageCommand) -> anyhow::Result<ExitCode> {
 fn list(data_dir: &DataDir) -> anyhow::Result<()> {
     let mut rows = vec![("IMAGE".to_owned(), "PROGRAM".to_owned())];
     for entry in images::list(&Images::file(data_dir.root()))? {
-        let words: Vec<&str> =
-            std::iter::once(entry.program.as_str()).chain(entry.args.iter().map(String::as_str)).collect();
+        let words: Vec<&str> = std::iter::once(entry.program.as_str())
+            .chain(entry.args.iter().map(String::as_str))
+            .collect();
         rows.push((entry.name, words.join(" ")));
     }
     rows.extend(images::BUILT_IN.map(|(name, what)| (name.to_owned(), what.to_owned())));

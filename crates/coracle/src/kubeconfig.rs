@@ -17,7 +17,9 @@ pub fn default_path() -> anyhow::Result<PathBuf> {
     {
         return Ok(first);
     }
-    Ok(std::env::home_dir().context("there is no home folder: give --kubeconfig")?.join(".kube/config"))
+    Ok(std::env::home_dir()
+        .context("there is no home folder: give --kubeconfig")?
+        .join(".kube/config"))
 }
 
 /// Merges `ours` (a kubeconfig with one cluster, user and context, all called `name`) into the file at `path`, and makes
@@ -64,7 +66,10 @@ fn read(path: &Path) -> anyhow::Result<Mapping> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     let parsed: Option<Mapping> = serde_yaml::from_str(&text).with_context(|| {
-        format!("{} is not a kubeconfig: mend it, or write elsewhere with --kubeconfig FILE", path.display())
+        format!(
+            "{} is not a kubeconfig: mend it, or write elsewhere with --kubeconfig FILE",
+            path.display()
+        )
     })?;
     Ok(parsed.unwrap_or_default())
 }
@@ -76,8 +81,14 @@ fn write(path: &Path, file: &Mapping) -> anyhow::Result<()> {
 }
 
 fn without(file: &Mapping, list: &str, name: &str) -> Vec<Value> {
-    let Some(Value::Sequence(entries)) = file.get(list) else { return Vec::new() };
-    entries.iter().filter(|entry| entry.get("name").and_then(Value::as_str) != Some(name)).cloned().collect()
+    let Some(Value::Sequence(entries)) = file.get(list) else {
+        return Vec::new();
+    };
+    entries
+        .iter()
+        .filter(|entry| entry.get("name").and_then(Value::as_str) != Some(name))
+        .cloned()
+        .collect()
 }
 
 #[cfg(test)]

@@ -37,8 +37,13 @@ impl Network {
     /// Takes this block, unless somebody has it.
     pub fn claim(self) -> anyhow::Result<Option<OwnedFd>> {
         let claim = SocketAddrV4::new(Ipv4Addr::new(127, 96 + self.0, 255, 254), 7443);
-        let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
-            .context("cannot open a socket")?;
+        let socket = socket(
+            AddressFamily::Inet,
+            SockType::Stream,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .context("cannot open a socket")?;
         match bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &SockaddrIn::from(claim)) {
             Ok(()) => Ok(Some(socket)),
             Err(Errno::EADDRINUSE) => Ok(None),
@@ -53,7 +58,10 @@ impl Network {
                 return Ok((Self(number), claim));
             }
         }
-        bail!("{} clusters run on this machine already: stop one with `coracle down`", u16::from(LAST) + 1)
+        bail!(
+            "{} clusters run on this machine already: stop one with `coracle down`",
+            u16::from(LAST) + 1
+        )
     }
 }
 

@@ -49,8 +49,12 @@ impl ProcessId {
 
     /// Waits until it has ended; false if it still runs after `limit`.
     pub fn wait(&self, limit: Duration) -> bool {
-        let Some(pid) = rustix::process::Pid::from_raw(self.pid) else { return true };
-        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return !self.is_alive() };
+        let Some(pid) = rustix::process::Pid::from_raw(self.pid) else {
+            return true;
+        };
+        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
+            return !self.is_alive();
+        };
         let deadline = Instant::now() + limit;
         while self.is_alive() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -78,10 +82,19 @@ mod tests {
 
     #[test]
     fn a_process_is_itself_until_it_ends() {
-        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         let id = ProcessId::of(i32::try_from(child.id()).unwrap()).unwrap();
         assert!(id.is_alive());
-        assert!(!ProcessId { started: id.started + 1, ..id }.is_alive());
+        assert!(
+            !ProcessId {
+                started: id.started + 1,
+                ..id
+            }
+            .is_alive()
+        );
         drop(child.stdin.take());
         child.wait().unwrap();
         assert!(id.wait(Duration::from_secs(10)));

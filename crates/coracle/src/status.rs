@@ -24,13 +24,19 @@ const API_LIMIT: Duration = Duration::from_secs(5);
 pub async fn command(args: ClusterArgs) -> anyhow::Result<ExitCode> {
     let data_dir = DataDir::new(args.data_dir)?;
     let Some(settings) = data_dir.settings()? else {
-        println!("There is no cluster in {}: start one with `coracle up`.", data_dir.root().display());
+        println!(
+            "There is no cluster in {}: start one with `coracle up`.",
+            data_dir.root().display()
+        );
         return Ok(ExitCode::FAILURE);
     };
     println!("data folder   {}", data_dir.root().display());
     let server = data_dir.server();
     match server {
-        Some(server) => println!("server        https://127.0.0.1:{}, pid {}", settings.api_port, server.pid),
+        Some(server) => println!(
+            "server        https://127.0.0.1:{}, pid {}",
+            settings.api_port, server.pid
+        ),
         None => println!("server        not running: start it with `coracle up`; pods and traffic go on"),
     }
     let balancer = match running(&data_dir) {
@@ -42,7 +48,10 @@ pub async fn command(args: ClusterArgs) -> anyhow::Result<ExitCode> {
     };
     let balancer = match balancer {
         Ok(status) => {
-            println!("balancer      pid {}, {} connections", status.pid, status.connections);
+            println!(
+                "balancer      pid {}, {} connections",
+                status.pid, status.connections
+            );
             for listener in &status.listeners {
                 match &listener.error {
                     Some(error) => println!("  {:<22} {}: {error}", listener.addr, listener.route),
@@ -59,7 +68,11 @@ pub async fn command(args: ClusterArgs) -> anyhow::Result<ExitCode> {
     if server.is_some() {
         cluster(&data_dir, balancer.as_ref()).await?;
     }
-    Ok(if server.is_some() && balancer.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if server.is_some() && balancer.is_some() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Nodes and pods, as the API knows them, beside what the balancer knows of them.
@@ -69,7 +82,9 @@ async fn cluster(data_dir: &DataDir, balancer: Option<&balancer::status::Status>
     config.connect_timeout = Some(API_LIMIT);
     config.read_timeout = Some(API_LIMIT);
     let client = Client::try_from(config)?;
-    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?;
+    let nodes = Api::<Node>::all(client.clone())
+        .list(&ListParams::default())
+        .await?;
     let ready = nodes.items.iter().filter(|node| is_ready(node)).count();
     println!("nodes         {ready} of {} ready", nodes.items.len());
     let pods = Api::<Pod>::all(client).list(&ListParams::default()).await?;
@@ -82,12 +97,23 @@ async fn cluster(data_dir: &DataDir, balancer: Option<&balancer::status::Status>
         }
     }
     if !pods.items.is_empty() {
-        println!("\n{:<45} {:<10} {:<10} {:<9} CONNECTIONS", "POD", "NODE", "PHASE", "TRAFFIC");
+        println!(
+            "\n{:<45} {:<10} {:<10} {:<9} CONNECTIONS",
+            "POD", "NODE", "PHASE", "TRAFFIC"
+        );
     }
     for pod in &pods.items {
         let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("<none>");
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Unknown");
+        let node = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.node_name.as_deref())
+            .unwrap_or("<none>");
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref())
+            .unwrap_or("Unknown");
         let (state, open) = traffic.get(name.as_str()).copied().unwrap_or(("-", 0));
         println!("{name:<45} {node:<10} {phase:<10} {state:<9} {open}");
     }
@@ -95,8 +121,13 @@ async fn cluster(data_dir: &DataDir, balancer: Option<&balancer::status::Status>
 }
 
 fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    let conditions = node
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn state(state: BackendState) -> &'static str {

@@ -71,7 +71,9 @@ pub fn status_socket(data_dir: &DataDir) -> PathBuf {
 /// The balancer that serves this folder's cluster, if one runs.
 pub fn running(data_dir: &DataDir) -> Option<ProcessId> {
     let text = fs::read(data_dir.balancer().join("pid")).ok()?;
-    serde_json::from_slice::<ProcessId>(&text).ok().filter(ProcessId::is_alive)
+    serde_json::from_slice::<ProcessId>(&text)
+        .ok()
+        .filter(ProcessId::is_alive)
 }
 
 /// Stops the balancer that serves this folder's cluster, if one runs.
@@ -122,7 +124,9 @@ impl Balancer {
                 }
             }
         });
-        Ok(Self { data_dir: data_dir.clone() })
+        Ok(Self {
+            data_dir: data_dir.clone(),
+        })
     }
 
     /// Stops the balancer; the stage that supervises it must have ended.
@@ -137,7 +141,11 @@ impl Balancer {
 fn spawn(data_dir: &DataDir, claim: Option<&OwnedFd>) -> anyhow::Result<ProcessId> {
     let folder = data_dir.balancer();
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.join("log"))?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(folder.join("log"))?;
     let stdin = match claim {
         Some(claim) => Stdio::from(claim.try_clone()?),
         None => Stdio::null(),

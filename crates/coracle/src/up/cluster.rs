@@ -75,8 +75,14 @@ impl Stage {
     async fn end(&self) {
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await.is_err() {
-            tracing::warn!(left = self.tasks.len(), "tasks do not stop: going on without them");
+        if tokio::time::timeout(Duration::from_secs(10), self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = self.tasks.len(),
+                "tasks do not stop: going on without them"
+            );
         }
     }
 }
@@ -97,7 +103,10 @@ impl Cluster {
         let address = start.listener.local_addr()?;
         let authority = pki::Authority::open_or_create(&data_dir.pki())?;
         let config = apiserver::Config {
-            service_network: apiserver::Network { address: network.services(), prefix: 16 },
+            service_network: apiserver::Network {
+                address: network.services(),
+                prefix: 16,
+            },
             node_ports: 30000..=32767,
             address,
             authority: authority.certificate().to_owned(),
@@ -107,7 +116,9 @@ impl Cluster {
         let api = ApiServer::start(Arc::new(store), config, directory.clone()).await?;
         let server = api.clone();
         let stop = serving.stop.clone();
-        serving.tasks.spawn(async move { server.serve(start.listener, tls, stop).await });
+        serving
+            .tasks
+            .spawn(async move { server.serve(start.listener, tls, stop).await });
         write_kubeconfigs(&data_dir, &start.settings, &authority)?;
 
         let (failed, failures) = mpsc::channel(1);
@@ -124,7 +135,16 @@ impl Cluster {
         components::start(&api, nodes, &directory, &loops, failed)?;
         let balancer = Balancer::supervise(&data_dir, running_balancer, start.claim, &loops)?;
         let (settings, failures) = (start.settings, tokio::sync::Mutex::new(failures));
-        Ok(Self { data_dir, settings, api, balancer, loops, serving, failures, _lock: lock })
+        Ok(Self {
+            data_dir,
+            settings,
+            api,
+            balancer,
+            loops,
+            serving,
+            failures,
+            _lock: lock,
+        })
     }
 
     /// A client with the administrator's rights, without a socket.
@@ -163,7 +183,13 @@ pub struct Welcome<'a>(&'a Settings);
 
 impl fmt::Display for Welcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { api_port, nodes, kubeconfig, context, .. } = self.0;
+        let Settings {
+            api_port,
+            nodes,
+            kubeconfig,
+            context,
+            ..
+        } = self.0;
         let file = kubeconfig.display();
         writeln!(f, "coracle is up: https://127.0.0.1:{api_port}, {nodes} nodes")?;
         if kubeconfig::default_path().is_ok_and(|path| path == *kubeconfig) {
@@ -188,7 +214,12 @@ fn write_kubeconfigs(
     let url = format!("https://127.0.0.1:{}", settings.api_port);
     let text = |identity: &Identity| -> anyhow::Result<String> {
         let credential = authority.client(identity)?;
-        Ok(apiserver::kubeconfig(&settings.context, &url, authority.certificate(), &credential))
+        Ok(apiserver::kubeconfig(
+            &settings.context,
+            &url,
+            authority.certificate(),
+            &credential,
+        ))
     };
     let admin = text(&admin())?;
     let balancer = text(&Identity::new("system:coracle-balancer", &[]))?;

@@ -51,22 +51,34 @@ pub fn start(
     failed: mpsc::Sender<anyhow::Error>,
 ) -> anyhow::Result<()> {
     let client = |identity| Client::new(api.service(identity), "default");
-    let caches = caches(&client(Identity::new("system:kube-controller-manager", &[])), stage);
+    let caches = caches(
+        &client(Identity::new("system:kube-controller-manager", &[])),
+        stage,
+    );
     let guard = Guard { stage, failed };
 
     let scheduler_client = client(Identity::new("system:kube-scheduler", &[]));
     let (pods, all_nodes) = (caches.pods.clone(), caches.nodes.clone());
-    guard.spawn("scheduler", scheduler::run(scheduler_client, pods, all_nodes, stage.stop.clone()));
+    guard.spawn(
+        "scheduler",
+        scheduler::run(scheduler_client, pods, all_nodes, stage.stop.clone()),
+    );
 
     let mut services = HashMap::new();
     for agent in agents(&client, nodes, &caches)? {
         services.insert(agent.node_name().to_owned(), agent.service());
         guard.spawn("node agent", agent.run(stage.stop.clone()));
     }
-    directory.0.set(services).map_err(|_| anyhow!("the node directory is filled once"))?;
+    directory
+        .0
+        .set(services)
+        .map_err(|_| anyhow!("the node directory is filled once"))?;
 
     let controllers_client = client(Identity::new("system:kube-controller-manager", &[]));
-    guard.spawn("controllers", controllers::run(controllers_client, caches, stage.stop.clone()));
+    guard.spawn(
+        "controllers",
+        controllers::run(controllers_client, caches, stage.stop.clone()),
+    );
     Ok(())
 }
 
@@ -111,7 +123,9 @@ impl Guard<'_> {
         self.stage.tasks.spawn(async move {
             let ended = running.await;
             if !stop.is_cancelled() {
-                let why = ended.err().map_or_else(|| "it ended by itself".to_owned(), |panic| panic.to_string());
+                let why = ended
+                    .err()
+                    .map_or_else(|| "it ended by itself".to_owned(), |panic| panic.to_string());
                 // One report is enough to stop the cluster.
                 let _ = failed.try_send(anyhow!("the {name} has failed: {why}"));
             }
@@ -143,7 +157,10 @@ fn no_index<K>(_: &K) -> Vec<String> {
 
 fn by_owner<K: Resource>(object: &K) -> Vec<String> {
     let owners = object.meta().owner_references.iter().flatten();
-    owners.filter(|owner| owner.controller == Some(true)).map(|owner| format!("owner/{}", owner.uid)).collect()
+    owners
+        .filter(|owner| owner.controller == Some(true))
+        .map(|owner| format!("owner/{}", owner.uid))
+        .collect()
 }
 
 fn by_node_and_owner(pod: &Pod) -> Vec<String> {

@@ -34,7 +34,10 @@ pub fn command(args: UpArgs) -> anyhow::Result<ExitCode> {
     }
     runtime()?.block_on(serve(args, |text| {
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{text}\nCtrl-C stops the cluster; its objects stay for the next `coracle up`.")?;
+        writeln!(
+            out,
+            "{text}\nCtrl-C stops the cluster; its objects stay for the next `coracle up`."
+        )?;
         Ok(out.flush()?)
     }))
 }

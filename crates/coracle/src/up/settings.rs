@@ -44,22 +44,34 @@ pub async fn settle(data_dir: &DataDir, options: &Options, balancer_alive: bool)
             (network, claim)
         }
     };
-    let port = options.api_port.or(remembered.as_ref().map(|settings| settings.api_port)).unwrap_or(7443);
+    let port = options
+        .api_port
+        .or(remembered.as_ref().map(|settings| settings.api_port))
+        .unwrap_or(7443);
     let listener = listen(port).await?;
     let (kubeconfig, context) = kubeconfig_of(options, remembered.as_ref())?;
     let settings = Settings {
         network: network.0,
         api_port: listener.local_addr()?.port(),
-        nodes: options.nodes.or(remembered.as_ref().map(|settings| settings.nodes)).unwrap_or(3),
+        nodes: options
+            .nodes
+            .or(remembered.as_ref().map(|settings| settings.nodes))
+            .unwrap_or(3),
         declared_ports: match options.pod_ports {
             Some(ports) => ports == PodPorts::Declared,
-            None => remembered.as_ref().is_some_and(|settings| settings.declared_ports),
+            None => remembered
+                .as_ref()
+                .is_some_and(|settings| settings.declared_ports),
         },
         kubeconfig,
         context,
     };
     data_dir.save_settings(&settings)?;
-    Ok(Start { settings, listener, claim })
+    Ok(Start {
+        settings,
+        listener,
+        claim,
+    })
 }
 
 async fn listen(port: u16) -> anyhow::Result<TcpListener> {
@@ -68,9 +80,9 @@ async fn listen(port: u16) -> anyhow::Result<TcpListener> {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => bail!(
             "port {port} on 127.0.0.1 is taken by another program: choose another with --api-port (0 takes a free one)"
         ),
-        Err(error) => {
-            Err(error).with_context(|| format!("cannot listen on 127.0.0.1:{port}: choose another port with --api-port"))
-        }
+        Err(error) => Err(error).with_context(|| {
+            format!("cannot listen on 127.0.0.1:{port}: choose another port with --api-port")
+        }),
     }
 }
 
