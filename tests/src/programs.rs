@@ -107,10 +107,14 @@ fn tools() -> PathBuf {
     repository().join("target/tools")
 }
 
-/// A file of the folder `examples`.
+/// A manifest of the folder `examples`. Node ports are left to the cluster: other clusters may run on this machine.
 pub fn example(name: &str) -> String {
     let path = repository().join("examples").join(name);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let lines = text
+        .split_inclusive('\n')
+        .filter(|line| !line.trim_start().starts_with("nodePort: "));
+    lines.collect()
 }
 
 /// The top of the repository.
