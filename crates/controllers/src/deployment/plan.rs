@@ -180,7 +180,7 @@ impl<'a> Draft<'a> {
 
     fn roll(&mut self) {
         if self.sets.current().is_none() {
-            let size = rolling::new_size(&self.limits, 0, self.sets.total());
+            let size = rolling::new_size(&self.limits, 0, self.sets.at_work());
             self.create(size);
             return;
         }

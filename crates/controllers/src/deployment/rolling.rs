@@ -1,6 +1,8 @@
 //! One step of a rolling update: either the new ReplicaSet changes or old ones do. Pure.
 //!
-//! Upstream's `rolling.go`. What is counted are the replicas that ReplicaSets ask for; pods on their way out do not count.
+//! Upstream's `rolling.go`, with one difference. What is counted are the replicas that ReplicaSets ask for; pods on their
+//! way out do not count. Upstream makes room for a new pod as soon as an old ReplicaSet asks for one less, so that for a
+//! moment one pod too many may be at work; here the new pod waits until the old one is on its way out.
 
 use super::limits::Limits;
 use super::sets::Sets;
@@ -20,7 +22,7 @@ pub fn new_size(limits: &Limits, current: i32, total: i32) -> i32 {
 
 /// Takes one step, if there is one to take.
 pub fn step(limits: &Limits, sets: &mut Sets) {
-    let total = sets.total();
+    let total = sets.at_work();
     let Some(new) = sets.current_mut() else { return };
     let size = new_size(limits, new.spec, total);
     if size != new.spec {

@@ -189,6 +189,11 @@ impl Sets {
         (0..self.all.len()).filter(|at| self.all[*at].spec > 0).collect()
     }
 
+    /// Replicas that all ask for, or still have though they ask for less.
+    pub fn at_work(&self) -> i32 {
+        self.all().iter().map(|set| set.spec.max(set.replicas())).sum()
+    }
+
     /// Replicas that all ask for together.
     pub fn total(&self) -> i32 {
         self.all.iter().map(|set| set.spec).sum()
