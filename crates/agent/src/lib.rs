@@ -20,7 +20,7 @@ mod notes;
 mod pods;
 mod ports;
 mod probes;
-mod process;
+pub mod process;
 mod registration;
 mod sandbox;
 mod server;

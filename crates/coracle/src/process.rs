@@ -1,11 +1,10 @@
 //! A process by pid and start time, so that a pid that was given to another process is never mistaken for the old one.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
+use agent::process;
 use anyhow::Context as _;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use rustix::process::{PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
@@ -24,26 +23,24 @@ impl ProcessId {
         Self::of(nix::unistd::getpid().as_raw()).context("/proc is not readable")
     }
 
-    /// The process that has this pid now, unless it is a zombie.
+    /// The process that has this pid now, unless it has ended and only waits for its parent to notice.
     pub fn of(pid: i32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is the program's name in parentheses and may hold anything.
-        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-        let state = fields.next()?;
-        let started = fields.nth(18)?.parse().ok()?;
-        (state != "Z").then_some(Self { pid, started })
+        let stat = process::stat(pid).filter(|stat| !stat.zombie)?;
+        Some(Self {
+            pid,
+            started: stat.started,
+        })
     }
 
     /// Whether it still runs.
     pub fn is_alive(&self) -> bool {
-        Self::of(self.pid) == Some(*self)
+        process::is_alive(self.pid, self.started)
     }
 
     /// Sends a signal, if it still runs.
     pub fn signal(&self, signal: Signal) {
         if self.is_alive() {
-            // It may end between the two lines; a signal to nobody is what was wanted then.
-            let _ = kill(Pid::from_raw(self.pid), signal);
+            process::signal(self.pid, signal);
         }
     }
 
