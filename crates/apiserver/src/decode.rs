@@ -1,7 +1,7 @@
 //! Request bodies as JSON values.
 //!
 //! Flows in: bytes and a content type. Flows out: a value, and the keys that were given twice. Depth is bounded by the
-//! parsers' recursion limits, size by the caller. Never knows a kind.
+//! parsers' recursion limits, size by the caller. Never knows a kind: protobuf's table of messages does.
 
 use std::fmt;
 
@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use crate::negotiate::Media;
+use crate::protobuf;
 use crate::status::Failure;
 
 /// A body, parsed.
@@ -33,14 +34,22 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
     }
 }
 
-/// Parses a body that is an object: JSON or YAML.
+/// Parses a body that is an object: JSON, YAML or protobuf.
 pub(crate) fn body(headers: &HeaderMap, bytes: &[u8]) -> Result<Parsed, Failure> {
     match media_type(headers).as_str() {
         "application/json" => json(bytes),
         "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(bytes),
-        _ => Err(Failure::UnsupportedMediaType(
-            "application/json, application/yaml".to_owned(),
-        )),
+        protobuf::MEDIA_TYPE => match protobuf::decode(bytes) {
+            Ok(value) => Ok(Parsed {
+                value,
+                duplicates: Vec::new(),
+            }),
+            Err(error) => Err(Failure::BadRequest(error.to_string())),
+        },
+        _ => Err(Failure::UnsupportedMediaType(format!(
+            "application/json, application/yaml, {}",
+            protobuf::MEDIA_TYPE
+        ))),
     }
 }
 

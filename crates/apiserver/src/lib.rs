@@ -32,6 +32,7 @@ mod openapi;
 mod patch;
 mod path;
 pub mod pki;
+mod protobuf;
 mod query;
 mod resource;
 mod review;

@@ -3,7 +3,7 @@
 //! Flows in: a POST of a review. Flows out: the review with its status. There are no permissions yet: whoever has a
 //! credential may do everything, and that is what the answers say.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::auth::Identity;
@@ -52,13 +52,15 @@ pub(crate) fn at(path: &ObjectPath) -> Option<&'static Review> {
     found.filter(|_| path.version == "v1" && path.namespace.is_none() && path.name.is_none())
 }
 
-/// Serves a POST of a review. A body that is not JSON (newer kubectl send protobuf) is answered as if it were empty:
-/// nothing in it changes the answer.
-pub(crate) async fn answer(review: &Review, identity: &Identity, body: Body) -> Result<Response, Failure> {
+/// Serves a POST of a review.
+pub(crate) async fn answer(
+    review: &Review,
+    identity: &Identity,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
     let bytes = body::collect(body).await?;
-    let spec = decode::json(&bytes)
-        .map(|parsed| parsed.value["spec"].clone())
-        .unwrap_or_default();
+    let spec = decode::body(headers, &bytes)?.value["spec"].take();
     let mut answer = json!({
         "kind": review.kind,
         "apiVersion": format!("{}/v1", review.group),

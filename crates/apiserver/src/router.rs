@@ -45,7 +45,8 @@ async fn route(core: Arc<Core>, request: Request) -> Result<Response, Failure> {
     match path {
         Path::Object(path) => match review::at(&path) {
             Some(review) if request.method() == Method::POST => {
-                review::answer(review, &identity, request.into_body()).await
+                let (parts, body) = request.into_parts();
+                review::answer(review, &identity, &parts.headers, body).await
             }
             Some(_) => Err(Failure::MethodNotAllowed),
             None => object(core, path, request).await,

@@ -103,8 +103,7 @@ async fn paths_methods_and_media_types() {
         door.put(CONFIG_MAPS, &Value::Null).await.0,
         StatusCode::METHOD_NOT_ALLOWED
     );
-    let protobuf = "application/vnd.kubernetes.protobuf";
-    let (status, body) = door.ask_as(Method::POST, CONFIG_MAPS, protobuf, "k8s").await;
+    let (status, body) = door.ask_as(Method::POST, CONFIG_MAPS, "text/html", "<p>").await;
     assert_eq!(
         (status, &body["reason"]),
         (StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!("UnsupportedMediaType"))
@@ -114,6 +113,31 @@ async fn paths_methods_and_media_types() {
         .send(request.body(coracle_apiserver::full("")).unwrap())
         .await;
     assert_eq!(response.status(), StatusCode::NOT_ACCEPTABLE);
+}
+
+#[tokio::test]
+async fn protobuf_that_is_none() {
+    let door = Door::open().await;
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    for (body, why) in [
+        ("", "provided data does not appear to be a protobuf message"),
+        ("k8s\0", "Object 'Kind' is missing"),
+        ("k8s\0\n\x7f", "unexpected end of the message"),
+        (
+            "k8s\0\n\t\n\x02v1\x12\x03Job",
+            "no kind \"Job\" is registered for version \"v1\"",
+        ),
+    ] {
+        let (status, body) = door.ask_as(Method::POST, CONFIG_MAPS, protobuf, body).await;
+        assert_eq!(
+            (status, &body["reason"]),
+            (StatusCode::BAD_REQUEST, &json!("BadRequest"))
+        );
+        assert!(body["message"].as_str().unwrap().contains(why), "{body}");
+    }
+    let secret = "k8s\0\n\x0c\n\x02v1\x12\x06Secret";
+    let (status, body) = door.ask_as(Method::POST, CONFIG_MAPS, protobuf, secret).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
 }
 
 #[tokio::test]

@@ -162,11 +162,12 @@ async fn openapi_has_what_kubectl_looks_up() {
 }
 
 #[tokio::test]
-async fn reviews_answer_whatever_they_are_sent() {
+async fn reviews_answer_in_every_format() {
     let door = Door::open().await;
     let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
     let protobuf = "application/vnd.kubernetes.protobuf";
-    let (status, me) = door.ask_as(http::Method::POST, path, protobuf, "k8s\0").await;
+    let review = "k8s\0\n\x2d\n\x18authentication.k8s.io/v1\x12\x11SelfSubjectReview";
+    let (status, me) = door.ask_as(http::Method::POST, path, protobuf, review).await;
     assert_eq!(
         (status, &me["status"]["userInfo"]["username"]),
         (StatusCode::CREATED, &json!("admin"))
