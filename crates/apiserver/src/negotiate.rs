@@ -1,7 +1,7 @@
 //! In which form a client wants its answer.
 //!
-//! Flows in: the `Accept` header. Flows out: a form that we have. Protobuf is skipped: every client that asks for it also
-//! takes JSON.
+//! Flows in: the `Accept` header. Flows out: a form that we have. Protobuf, which is only read, is skipped: every
+//! client that asks for it also takes JSON.
 
 use http::{HeaderMap, header};
 

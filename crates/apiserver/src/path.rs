@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
-    /// `/healthz`, `/livez`, `/readyz` and the checks below them.
-    Health,
+    /// `/healthz`, `/livez`, `/readyz`, or `ping`, the one check below each of them.
+    Health(&'static str),
     /// `/version`
     Version,
     /// `/api`
@@ -65,7 +65,10 @@ impl Path {
         }
         let words: Vec<&str> = segments.iter().map(String::as_str).collect();
         match words.as_slice() {
-            ["healthz" | "livez" | "readyz", ..] => Self::Health,
+            ["healthz"] => Self::Health("healthz"),
+            ["livez"] => Self::Health("livez"),
+            ["readyz"] => Self::Health("readyz"),
+            ["healthz" | "livez" | "readyz", "ping"] => Self::Health("ping"),
             ["version"] => Self::Version,
             ["api"] => Self::CoreVersions,
             ["apis"] => Self::Groups,

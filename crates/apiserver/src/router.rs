@@ -31,11 +31,8 @@ async fn route(core: Arc<Core>, request: Request) -> Result<Response, Failure> {
     let path = Path::parse(request.uri().path());
     let host = request.uri().authority().map(http::uri::Authority::as_str);
     auth::check_origin(request.headers(), host)?;
-    if path == Path::Health {
-        return read_only(
-            &request,
-            body::typed(StatusCode::OK, "text/plain; charset=utf-8", "ok"),
-        );
+    if let Path::Health(name) = path {
+        return read_only(&request, health(name, &Query::parse(request.uri().query())));
     }
     let identity = request
         .extensions()
@@ -59,9 +56,20 @@ async fn route(core: Arc<Core>, request: Request) -> Result<Response, Failure> {
         Path::OpenApi(name) => core
             .openapi
             .document(&core.registry, &core.config.version.git_version, &name),
-        Path::OpenApiV2 | Path::Unknown | Path::Health => Err(Failure::NoSuchPath),
+        Path::OpenApiV2 | Path::Unknown | Path::Health(_) => Err(Failure::NoSuchPath),
         path => core.discovery.respond(&path, request.headers()),
     }
+}
+
+/// A server that answers is healthy. `?verbose` lists the checks, of which there is one.
+fn health(name: &str, query: &Query) -> Response {
+    let text = match name {
+        "livez" | "readyz" | "healthz" if query.flag("verbose") => {
+            format!("[+]ping ok\n{name} check passed\n")
+        }
+        _ => "ok".to_owned(),
+    };
+    body::typed(StatusCode::OK, "text/plain; charset=utf-8", text)
 }
 
 fn read_only(request: &Request, response: Response) -> Result<Response, Failure> {

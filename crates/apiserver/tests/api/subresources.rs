@@ -162,6 +162,18 @@ async fn openapi_has_what_kubectl_looks_up() {
 }
 
 #[tokio::test]
+async fn health_and_its_check() {
+    let door = Door::open().await;
+    assert_eq!(door.get("/livez").await, (StatusCode::OK, json!("ok")));
+    assert_eq!(door.get("/readyz/ping").await, (StatusCode::OK, json!("ok")));
+    assert_eq!(
+        door.get("/readyz?verbose").await.1,
+        json!("[+]ping ok\nreadyz check passed\n")
+    );
+    assert_eq!(door.get("/livez/etcd").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn reviews_answer_in_every_format() {
     let door = Door::open().await;
     let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
