@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use nix::sys::signal::Signal;
 use rustix::process::{PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 /// A process that existed at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,18 @@ impl ProcessId {
         }
     }
 
+    /// Resolves when it has ended.
+    pub async fn ended(self) {
+        let (ended, noticed) = oneshot::channel::<()>();
+        // A thread of its own, not the runtime's: a runtime that stops would wait for it.
+        std::thread::spawn(move || {
+            while !self.wait(Duration::from_secs(3600)) {}
+            drop(ended);
+        });
+        // The channel says it by closing.
+        let _ = noticed.await;
+    }
+
     /// Waits until it has ended; false if it still runs after `limit`.
     pub fn wait(&self, limit: Duration) -> bool {
         let Some(pid) = rustix::process::Pid::from_raw(self.pid) else {
@@ -76,6 +89,21 @@ impl ProcessId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_end_is_noticed() {
+        let mut child = tokio::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let id = ProcessId::of(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+        drop(child.stdin.take());
+        let (ended, waited) = tokio::join!(
+            tokio::time::timeout(Duration::from_secs(10), id.ended()),
+            child.wait()
+        );
+        assert!(ended.is_ok() && waited.is_ok());
+    }
 
     #[test]
     fn a_process_is_itself_until_it_ends() {

@@ -39,14 +39,11 @@ pub async fn command(args: ClusterArgs) -> anyhow::Result<ExitCode> {
         ),
         None => println!("server        not running: start it with `coracle up`; pods and traffic go on"),
     }
-    let balancer = match running(&data_dir) {
-        Some(_) => balancer::status::read(&status_socket(&data_dir)).await,
-        None => {
-            println!("balancer      not running");
-            return Ok(ExitCode::FAILURE);
-        }
+    let Some(process) = running(&data_dir) else {
+        println!("balancer      not running");
+        return Ok(ExitCode::FAILURE);
     };
-    let balancer = match balancer {
+    let balancer = match balancer::status::read(&status_socket(&data_dir)).await {
         Ok(status) => {
             println!(
                 "balancer      pid {}, {} connections",
@@ -61,14 +58,14 @@ pub async fn command(args: ClusterArgs) -> anyhow::Result<ExitCode> {
             Some(status)
         }
         Err(error) => {
-            println!("balancer      {error}");
+            println!("balancer      pid {}, does not answer yet: {error}", process.pid);
             None
         }
     };
     if server.is_some() {
         cluster(&data_dir, balancer.as_ref()).await?;
     }
-    Ok(if server.is_some() && balancer.is_some() {
+    Ok(if server.is_some() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -79,17 +80,21 @@ pub fn running(data_dir: &DataDir) -> Option<ProcessId> {
 /// Stops the balancer that serves this folder's cluster, if one runs.
 pub fn stop(data_dir: &DataDir) {
     if let Some(balancer) = running(data_dir) {
-        balancer.signal(Signal::SIGTERM);
-        if !balancer.wait(STOP_LIMIT) {
-            balancer.signal(Signal::SIGKILL);
-            balancer.wait(STOP_LIMIT);
-        }
+        end(balancer);
+    }
+}
+
+fn end(balancer: ProcessId) {
+    balancer.signal(Signal::SIGTERM);
+    if !balancer.wait(STOP_LIMIT) {
+        balancer.signal(Signal::SIGKILL);
+        balancer.wait(STOP_LIMIT);
     }
 }
 
 /// The server's care for the balancer.
 pub struct Balancer {
-    data_dir: DataDir,
+    current: watch::Receiver<ProcessId>,
 }
 
 impl Balancer {
@@ -100,40 +105,44 @@ impl Balancer {
         claim: Option<OwnedFd>,
         stage: &Stage,
     ) -> anyhow::Result<Self> {
-        let current = match running {
+        let first = match running {
             Some(process) => process,
             None => spawn(data_dir, claim.as_ref())?,
         };
+        let (sender, current) = watch::channel(first);
         let (folder, stop) = (data_dir.clone(), stage.stop.clone());
         stage.tasks.spawn(async move {
-            let mut current = current;
-            let mut since = Instant::now();
-            loop {
-                tokio::select! {
-                    () = ended(current) => {}
-                    () = stop.cancelled() => return,
-                }
-                tracing::warn!(pid = current.pid, "the balancer has died: starting another");
-                if since.elapsed() < TOO_SHORT {
-                    tokio::time::sleep(TOO_SHORT).await;
-                }
-                since = Instant::now();
-                match spawn(&folder, claim.as_ref()) {
-                    Ok(process) => current = process,
-                    Err(error) => tracing::error!("cannot start the balancer: {error:#}"),
-                }
-            }
+            stop.run_until_cancelled(keep_alive(&folder, claim.as_ref(), &sender))
+                .await
         });
-        Ok(Self {
-            data_dir: data_dir.clone(),
-        })
+        Ok(Self { current })
     }
 
     /// Stops the balancer; the stage that supervises it must have ended.
     pub async fn stop(&self) {
-        let data_dir = self.data_dir.clone();
+        let balancer = *self.current.borrow();
         // A panic in there has been printed; there is nothing to add.
-        let _ = tokio::task::spawn_blocking(move || stop(&data_dir)).await;
+        let _ = tokio::task::spawn_blocking(move || end(balancer)).await;
+    }
+}
+
+/// Waits for the balancer's end, again and again, and starts another.
+async fn keep_alive(data_dir: &DataDir, claim: Option<&OwnedFd>, current: &watch::Sender<ProcessId>) {
+    let mut since = Instant::now();
+    loop {
+        let process = *current.borrow();
+        process.ended().await;
+        tracing::warn!(pid = process.pid, "the balancer has died: starting another");
+        if since.elapsed() < TOO_SHORT {
+            tokio::time::sleep(TOO_SHORT).await;
+        }
+        since = Instant::now();
+        match spawn(data_dir, claim) {
+            Ok(process) => {
+                current.send_replace(process);
+            }
+            Err(error) => tracing::error!("cannot start the balancer: {error:#}"),
+        }
     }
 }
 
@@ -164,11 +173,4 @@ fn spawn(data_dir: &DataDir, claim: Option<&OwnedFd>) -> anyhow::Result<ProcessI
     std::thread::spawn(move || child.wait());
     write_private(&folder.join("pid"), &serde_json::to_vec(&process)?)?;
     Ok(process)
-}
-
-/// Resolves when the process has ended, ours or adopted.
-async fn ended(process: ProcessId) {
-    let waited = tokio::task::spawn_blocking(move || while !process.wait(Duration::from_millis(500)) {});
-    // A panic in there would mean that nothing is known of the process: look again.
-    let _ = waited.await;
 }
