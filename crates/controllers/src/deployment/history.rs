@@ -19,11 +19,35 @@ pub fn superfluous(limit: Option<i32>, sets: &Sets) -> Vec<Arc<ReplicaSet>> {
     // The sort is stable and `old` is oldest first.
     old.sort_by_key(|set| revision::of(set));
     let excess = old.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
-    let is_empty =
-        |set: &&super::sets::Set| set.replicas() == 0 && set.spec_before() == 0 && set.is_observed();
+    // Empty by this sync's own decisions too: one of them may have just been scaled up.
+    let is_empty = |set: &&super::sets::Set| {
+        set.replicas() == 0 && set.spec_before() == 0 && set.spec == 0 && set.is_observed()
+    };
     old.into_iter()
         .take(excess)
         .filter(is_empty)
         .map(|set| set.object.clone())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::simulation::Simulation;
+
+    #[test]
+    fn what_is_being_scaled_up_is_not_forgotten() {
+        let mut simulation = Simulation::rolled_out(4, &json!({ "maxSurge": 1, "maxUnavailable": 0 }));
+        simulation.scale(0);
+        simulation.finish();
+        simulation.change_spec(|spec| {
+            spec.paused = Some(true);
+            spec.revision_history_limit = Some(0);
+            spec.replicas = Some(3);
+        });
+        simulation.set_image("b");
+        simulation.finish();
+        assert_eq!(simulation.sizes(), (3, 0));
+    }
 }

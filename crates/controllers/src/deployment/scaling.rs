@@ -7,13 +7,19 @@ use super::limits::Limits;
 use super::revision::{DESIRED_REPLICAS, MAX_REPLICAS};
 use super::sets::{Set, Sets};
 
-/// Whether the number of wanted replicas has changed since an active ReplicaSet was last scaled.
+/// Whether the number of wanted replicas has changed since an active ReplicaSet was last scaled. Not so if several are
+/// active under the strategy Recreate (it was changed in mid-rollout): nothing here would scale them, and the rollout,
+/// which takes the old ones to 0, would wait for ever. There upstream is stuck.
 pub fn is_due(limits: &Limits, sets: &Sets) -> bool {
+    let active = sets.active();
+    if !limits.is_rolling && active.len() > 1 {
+        return false;
+    }
     let desired = |set: &Set| {
         set.annotation(DESIRED_REPLICAS)
             .and_then(|text| text.parse::<i32>().ok())
     };
-    sets.active()
+    active
         .into_iter()
         .any(|at| desired(&sets.all()[at]).is_some_and(|size| size != limits.replicas))
 }
@@ -249,5 +255,20 @@ mod tests {
         for (a, b, expected) in [(7, 2, 4), (10, 4, 3), (9, 4, 2), (144, 13, 11), (90, 13, 7)] {
             assert_eq!(divide_rounding(a, b), expected, "{a}/{b}");
         }
+    }
+
+    #[test]
+    fn recreate_replaces_several_active_ones_whatever_the_size() {
+        let rolling = json!({ "maxSurge": 1, "maxUnavailable": 0 });
+        let mut simulation = super::super::simulation::Simulation::rolled_out(4, &rolling);
+        simulation.set_image("b");
+        simulation.sync();
+        assert_eq!(simulation.sizes(), (4, 1));
+        simulation.change_spec(|spec| {
+            spec.strategy = serde_json::from_value(json!({ "type": "Recreate" })).unwrap();
+            spec.replicas = Some(6);
+        });
+        simulation.finish();
+        assert_eq!(simulation.sizes(), (0, 6));
     }
 }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 
 use super::conditions::{
-    self, AVAILABLE, Conditions, NEW_REPLICA_SET_AVAILABLE, PROGRESSING, REPLICA_FAILURE, TIMED_OUT,
+    self, AVAILABLE, Conditions, NEW_REPLICA_SET_AVAILABLE, PAUSED, PROGRESSING, REPLICA_FAILURE, TIMED_OUT,
 };
 use super::limits::Limits;
 use super::sets::Sets;
@@ -161,7 +161,9 @@ fn times_out_at(conditions: &Conditions, deadline: SignedDuration) -> Option<Tim
 /// When to look again whether the rollout is stuck.
 pub fn look_again(deployment: &Deployment, status: &DeploymentStatus, now: Timestamp) -> Option<Duration> {
     let conditions = Conditions::of(status.conditions.as_ref());
-    if is_complete(deployment, status) || conditions.reason(PROGRESSING) == TIMED_OUT {
+    let has_no_clock =
+        [TIMED_OUT, NEW_REPLICA_SET_AVAILABLE, PAUSED].contains(&conditions.reason(PROGRESSING));
+    if has_no_clock || is_complete(deployment, status) {
         return None;
     }
     let left = times_out_at(&conditions, deadline(deployment)?)?.duration_since(now);
@@ -261,6 +263,17 @@ mod tests {
         let mut simulation = begun();
         simulation.pass(500);
         assert_eq!(simulation.sync().look_again, Some(Duration::from_secs(101)));
+    }
+
+    #[test]
+    fn what_cannot_time_out_is_not_looked_at_by_the_clock() {
+        let mut settled = Simulation::rolled_out(4, &json!({ "maxSurge": 1, "maxUnavailable": 0 }));
+        settled.pass(700);
+        settled.make_available(0, -1);
+        assert_eq!(settled.sync().look_again, None, "a pod failed after the rollout");
+        let mut paused = begun();
+        paused.change_spec(|spec| spec.paused = Some(true));
+        assert_eq!(paused.sync().look_again, None, "a paused rollout");
     }
 
     #[test]

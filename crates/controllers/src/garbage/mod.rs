@@ -17,7 +17,7 @@ use kube::api::{
 use serde_json::{Value, json};
 
 use crate::RequestError;
-use crate::context::{Context, attempt, ignore_gone, objects};
+use crate::context::{Context, attempt, objects};
 use crate::owner::without_owners;
 use graph::{Graph, Id, Work, owner_id};
 use verdict::{FOREGROUND, ORPHAN, Owner, Verdict, has_finalizer, judge, standing};
@@ -144,6 +144,12 @@ impl Collector {
 
     async fn standing(&self, owner: &OwnerReference, namespace: &str) -> Result<Owner, RequestError> {
         let id = owner_id(owner, namespace);
+        // What is in no namespace cannot be owned by something in one: nobody knows which is meant.
+        let is_namespaced =
+            api::kinds::by_kind(&id.api_version, &id.kind).is_some_and(|kind| kind.namespaced);
+        if is_namespaced && namespace.is_empty() {
+            return Ok(Owner::Solid);
+        }
         let is_it = |meta: &ObjectMeta| meta.uid.as_deref() == Some(&owner.uid);
         if let Some(cached) = self.graph.get(&id).filter(is_it) {
             return Ok(standing(&cached));
@@ -163,6 +169,8 @@ impl Collector {
             .map_or(Owner::Absent, |meta| standing(&meta)))
     }
 
+    /// Deletes exactly this version: one that has been written since may have been given to another owner, or to nobody
+    /// (orphaned), which the caches need not show yet.
     async fn delete(
         &self,
         id: &Id,
@@ -173,18 +181,19 @@ impl Collector {
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: meta.uid.clone(),
-                resource_version: None,
+                resource_version: meta.resource_version.clone(),
             }),
             propagation_policy: Some(propagation),
             ..DeleteParams::default()
         };
         tracing::debug!(object = describe(id), "deleting: its owners are gone");
-        match api.delete(&id.key.name, &params).await {
-            Ok(_) => Ok(()),
-            Err(source) => ignore_gone(RequestError::Delete {
-                what: describe(id),
-                source,
-            }),
+        let result = api.delete(&id.key.name, &params).await;
+        match result.map_err(|source| RequestError::Delete {
+            what: describe(id),
+            source,
+        }) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
         }
     }
 

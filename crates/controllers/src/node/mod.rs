@@ -6,8 +6,8 @@
 mod eviction;
 mod health;
 mod orphans;
+mod renewals;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use api::pods;
 use informer::{Key, Next, Queue, Recorder, Type};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use crate::RequestError;
 use crate::context::{Context, attempt};
 use eviction::Stay;
+use renewals::{ATTENDANCE, Renewals};
 
 const WORKERS: usize = 4;
 
@@ -40,13 +41,23 @@ pub async fn run(context: Context) {
     let controller = Arc::new(Controller {
         context,
         recorder,
-        renewals: Mutex::default(),
+        renewals: Mutex::new(Renewals::new(Instant::now())),
     });
+    let attending = controller.clone();
+    let attend = async {
+        loop {
+            tokio::time::sleep(ATTENDANCE).await;
+            attending.renewals().attend(Instant::now());
+        }
+    };
     let reconcile = move |node: String| {
         let controller = controller.clone();
         async move { attempt(controller.sync(&node)).await }
     };
-    queue.run(WORKERS, stop, reconcile).await;
+    tokio::select! {
+        () = queue.run(WORKERS, stop, reconcile) => {}
+        () = attend => {}
+    }
 }
 
 fn watch(context: &Context, queue: &Queue<String>) {
@@ -73,16 +84,10 @@ fn watch(context: &Context, queue: &Queue<String>) {
     }));
 }
 
-/// A renewal of a Lease, and when it was first seen.
-struct Renewal {
-    at: Option<MicroTime>,
-    seen: Instant,
-}
-
 struct Controller {
     context: Context,
     recorder: Recorder,
-    renewals: Mutex<HashMap<String, Renewal>>,
+    renewals: Mutex<Renewals>,
 }
 
 impl Controller {
@@ -122,7 +127,7 @@ impl Controller {
             .map_or(Next::Wait, Next::After))
     }
 
-    fn renewals(&self) -> std::sync::MutexGuard<'_, HashMap<String, Renewal>> {
+    fn renewals(&self) -> std::sync::MutexGuard<'_, Renewals> {
         self.renewals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -130,18 +135,7 @@ impl Controller {
     fn silent_for(&self, name: &str) -> Duration {
         let lease = self.context.caches.leases.get(&Key::new(NODE_LEASES, name));
         let at = lease.and_then(|lease| lease.spec.as_ref()?.renew_time.clone());
-        let mut renewals = self.renewals();
-        let renewal = renewals.entry(name.to_owned()).or_insert_with(|| Renewal {
-            at: at.clone(),
-            seen: Instant::now(),
-        });
-        if renewal.at != at {
-            *renewal = Renewal {
-                at,
-                seen: Instant::now(),
-            };
-        }
-        renewal.seen.elapsed()
+        self.renewals().silent_for(name, at, Instant::now())
     }
 
     async fn patch_node(&self, name: &str, patch: Value, is_status: bool) -> Result<(), RequestError> {

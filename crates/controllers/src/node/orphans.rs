@@ -8,7 +8,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use tokio::time::Instant;
 
-use super::{Controller, Renewal};
+use super::Controller;
 use crate::RequestError;
 use crate::context::{delete_params, ignore_gone};
 
@@ -20,10 +20,10 @@ impl Controller {
     pub(super) async fn delete_orphans(&self, node: &str) -> Result<Next, RequestError> {
         let orphans = self.context.caches.pods.indexed(&format!("node/{node}"));
         if orphans.is_empty() {
-            self.renewals().remove(node);
+            self.renewals().forget(node);
             return Ok(Next::Wait);
         }
-        let missing_for = self.missing_for(node);
+        let missing_for = self.renewals().silent_for(node, None, Instant::now());
         if missing_for < QUARANTINE {
             return Ok(Next::After(QUARANTINE - missing_for));
         }
@@ -51,17 +51,7 @@ impl Controller {
                 })?;
             }
         }
-        self.renewals().remove(node);
+        self.renewals().forget(node);
         Ok(Next::Wait)
-    }
-
-    /// How long the node has been missing. Counted where renewals are: a node that is missing has none.
-    fn missing_for(&self, node: &str) -> Duration {
-        let mut renewals = self.renewals();
-        let renewal = renewals.entry(node.to_owned()).or_insert_with(|| Renewal {
-            at: None,
-            seen: Instant::now(),
-        });
-        renewal.seen.elapsed()
     }
 }

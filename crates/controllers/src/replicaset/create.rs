@@ -39,7 +39,7 @@ impl Controller {
             }
             Err(error) if error.namespace_is_terminating() => Ok(()),
             Err(error) => {
-                let message = format!("RequestError creating: {}", error.sentence());
+                let message = format!("Error creating: {}", error.sentence());
                 self.event(set, Type::Warning, "FailedCreate", message);
                 Err(error)
             }

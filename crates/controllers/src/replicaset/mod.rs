@@ -148,7 +148,7 @@ impl Controller {
                 Ok(())
             }
             Err(error) => {
-                let message = format!("RequestError deleting: {}", error.sentence());
+                let message = format!("Error deleting: {}", error.sentence());
                 self.event(set, Type::Warning, "FailedDelete", message);
                 Err(error)
             }

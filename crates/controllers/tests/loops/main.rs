@@ -256,6 +256,72 @@ async fn orphans_are_left_alone_and_adopted_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_orphans_all_stay() {
+    let cluster = Cluster::start().await;
+    cluster.create::<Deployment>(deployment("web", 150)).await;
+    cluster
+        .until("150 pods", |caches| is_rolled_out(caches, "web"))
+        .await;
+    let before = pod_names(&cluster.caches);
+    let deployments = cluster.api::<Deployment>("default");
+    deployments.delete("web", &DeleteParams::orphan()).await.unwrap();
+    let sets = cluster.api::<ReplicaSet>("default");
+    let set = sets.list(&ListParams::default()).await.unwrap().items.remove(0);
+    let name = set.metadata.name.unwrap();
+    sets.delete(&name, &DeleteParams::orphan()).await.unwrap();
+    cluster
+        .until("the set is gone", |caches| {
+            let owners = |pod: &Arc<Pod>| pod.metadata.owner_references.as_ref().map_or(0, Vec::len);
+            caches.replica_sets.get(&key(&name)).is_none()
+                && caches
+                    .pods
+                    .in_namespace("default")
+                    .iter()
+                    .map(owners)
+                    .sum::<usize>()
+                    == 0
+        })
+        .await;
+    assert_eq!(pod_names(&cluster.caches), before);
+    let pods = cluster
+        .api::<Pod>("default")
+        .list(&ListParams::default())
+        .await
+        .unwrap();
+    assert!(pods.items.iter().all(|pod| !pods::is_terminating(pod)));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_no_namespace_is_never_garbage_of_something_in_one() {
+    let cluster = Cluster::start().await;
+    let owner = |name: &str, uid: &str| json!([{ "apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid }]);
+    let settings: ConfigMap = cluster
+        .create(json!({ "metadata": { "name": "settings" } }))
+        .await;
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    let uid = settings.metadata.uid.unwrap();
+    let space = json!({ "metadata": { "name": "space", "ownerReferences": owner("settings", &uid) } });
+    let space = serde_json::from_value(space).unwrap();
+    namespaces.create(&PostParams::default(), &space).await.unwrap();
+    cluster
+        .create::<ConfigMap>(
+            json!({ "metadata": { "name": "garbage", "ownerReferences": owner("gone", "gone") } }),
+        )
+        .await;
+    let config_maps = cluster.api::<ConfigMap>("default");
+    cluster
+        .until_async("garbage is collected", |_| {
+            let config_maps = config_maps.clone();
+            async move { config_maps.get_opt("garbage").await.unwrap().is_none() }
+        })
+        .await;
+    let space = namespaces.get("space").await.unwrap();
+    assert_eq!(space.metadata.deletion_timestamp, None);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_go_with_their_service() {
     let cluster = Cluster::start().await;
     cluster.create::<Service>(service("web")).await;
