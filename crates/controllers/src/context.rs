@@ -121,16 +121,28 @@ impl Context {
             .delete(&key.name, &delete_params(object, None))
             .await;
         match result {
-            Ok(either) => {
-                if let Some(deleted) = either.left() {
-                    self.seen(cache, &deleted).await;
-                }
-                Ok(())
+            Ok(either) => match either.left() {
+                // It is on its way out; or it was a pod, of which the answer has the revision of the deletion.
+                Some(deleted) => self.seen(cache, &deleted).await,
+                None => self.gone(cache, object).await,
+            },
+            Err(source) => {
+                ignore_gone(RequestError::Delete {
+                    what: describe(object),
+                    source,
+                })?;
+                self.gone(cache, object).await;
             }
-            Err(source) => ignore_gone(RequestError::Delete {
-                what: describe(object),
-                source,
-            }),
+        }
+        Ok(())
+    }
+
+    /// Waits until the cache does not show the object any more.
+    async fn gone<K: Resource>(&self, cache: &Informer<K>, object: &K) {
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        tokio::select! {
+            () = cache.gone(&Key::of(object), uid) => {}
+            () = self.stop.cancelled() => {}
         }
     }
 

@@ -22,6 +22,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Endpoints, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -71,8 +72,8 @@ impl Caches {
 
 /// Runs all loops until `stop`; begins once the caches are complete.
 pub async fn run(client: Client, caches: Caches, stop: CancellationToken) {
-    let loops = TaskTracker::new();
-    let metadata = Metadata::start(&client, &loops, &stop);
+    let caches_of_metadata = TaskTracker::new();
+    let metadata = Metadata::start(&client, &caches_of_metadata, &stop);
     let context = Context {
         client,
         caches,
@@ -83,6 +84,7 @@ pub async fn run(client: Client, caches: Caches, stop: CancellationToken) {
         ((), ()) = async { tokio::join!(context.caches.synced(), context.metadata.synced()) } => {}
         () = context.stop.cancelled() => {}
     }
+    let mut loops = JoinSet::new();
     loops.spawn(deployment::run(context.clone()));
     loops.spawn(replicaset::run(context.clone()));
     loops.spawn(endpointslice::run(context.clone()));
@@ -91,6 +93,14 @@ pub async fn run(client: Client, caches: Caches, stop: CancellationToken) {
     loops.spawn(namespace::run(context.clone()));
     loops.spawn(node::run(context.clone()));
     loops.spawn(serviceaccount::run(context));
-    loops.close();
-    loops.wait().await;
+    while let Some(ended) = loops.join_next().await {
+        if let Err(failure) = ended
+            && failure.is_panic()
+        {
+            // Half a controller manager is worse than none: the caller sees all of it end, and why.
+            std::panic::resume_unwind(failure.into_panic());
+        }
+    }
+    caches_of_metadata.close();
+    caches_of_metadata.wait().await;
 }

@@ -127,18 +127,34 @@ impl<K: Resource> Informer<K> {
     /// (upstream's revisions are comparable like this too). So will a list begun after this call, which the informer makes
     /// if nothing comes for 5 s, and the informer's end: this waits for ever only on a server that cannot be reached.
     pub fn caught_up(&self, key: &Key, resource_version: &str) -> impl Future<Output = ()> + Send + 'static {
-        let shared = self.shared.clone();
         let (key, version) = (key.clone(), resource_version.to_owned());
+        let revision = version.parse::<u64>().ok();
+        self.arrived(move |shared, progress| {
+            revision.is_some_and(|revision| progress.revision >= revision) || shared.shows(&key, &version)
+        })
+    }
+
+    /// Resolves once the cache does not show the object with this uid (any more): read your own deletion, where the answer
+    /// does not tell its revision. As [`Self::caught_up`] otherwise.
+    pub fn gone(&self, key: &Key, uid: &str) -> impl Future<Output = ()> + Send + 'static {
+        let (key, uid) = (key.clone(), uid.to_owned());
+        self.arrived(move |shared, _| {
+            let object = shared.objects.read().get(&key);
+            object.is_none_or(|object| object.meta().uid.as_deref() != Some(&*uid))
+        })
+    }
+
+    /// Resolves once it is `so`, or a list begun after this call is complete.
+    fn arrived(
+        &self,
+        so: impl Fn(&Shared<K>, &Progress) -> bool + Send + Sync + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let shared = self.shared.clone();
         let begun = shared.progress.borrow().begun;
         async move {
-            let revision = version.parse::<u64>().ok();
-            let seen = shared.wait(|progress| {
-                progress.listed > begun
-                    || revision.is_some_and(|revision| progress.revision >= revision)
-                    || shared.shows(&key, &version)
-            });
+            let seen = shared.wait(|progress| progress.listed > begun || so(&shared, progress));
             if tokio::time::timeout(RELIST_AFTER, seen).await.is_err() {
-                debug!(kind = %K::kind(&()), %key, version, "a write has not arrived: listing again");
+                debug!(kind = %K::kind(&()), "a write has not arrived: listing again");
                 shared.relist.notify_one();
                 shared.wait(|progress| progress.listed > begun).await;
             }

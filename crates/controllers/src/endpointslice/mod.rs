@@ -15,6 +15,7 @@ mod tests;
 use std::time::Duration;
 
 use api::names::SERVICE_NAME;
+use futures::{StreamExt, stream};
 use informer::{Informer, Key, Next, Queue};
 use k8s_openapi::api::core::v1::{Pod, Service};
 
@@ -22,6 +23,10 @@ use crate::RequestError;
 use crate::context::{Context, attempt};
 
 const WORKERS: usize = 5;
+
+/// Slices of one Service that are written at the same time: each pod with a port of its own has one, and the store
+/// commits what comes together as one group.
+const WRITES: usize = 32;
 
 /// How long changes of Endpoints are gathered. They hold all pods of a Service, so that a large rollout would write the
 /// whole list once for every pod; and nothing here routes by them.
@@ -110,17 +115,32 @@ async fn sync_slices(context: &Context, key: &Key) -> Result<Next, RequestError>
         return Ok(Next::Wait);
     }
     let groups = backends::groups(&service, &context.caches.pods.in_namespace(&key.namespace));
-    for action in slices::plan(&service, groups, &existing) {
-        match action {
-            slices::Action::Create(slice) => match context.create(cache, &key.namespace, &slice).await {
-                Err(error) if error.namespace_is_terminating() => return Ok(Next::Wait),
-                result => drop(result?),
-            },
-            slices::Action::Replace(slice) => drop(context.replace(cache, &slice).await?),
-            slices::Action::Delete(slice) => context.delete(cache, &*slice).await?,
-        }
+    let actions = slices::plan(&service, groups, &existing).into_iter();
+    let (deletions, writes): (Vec<_>, Vec<_>) =
+        actions.partition(|action| matches!(action, slices::Action::Delete(_)));
+    // Deletions last: what moves to another slice is there before it is not here.
+    for step in [writes, deletions] {
+        let results: Vec<_> = stream::iter(step)
+            .map(|action| write_slice(context, &key.namespace, action))
+            .buffer_unordered(WRITES)
+            .collect()
+            .await;
+        // One that fails holds up no other.
+        results.into_iter().collect::<Result<(), RequestError>>()?;
     }
     Ok(Next::Wait)
+}
+
+async fn write_slice(context: &Context, namespace: &str, action: slices::Action) -> Result<(), RequestError> {
+    let cache = &context.caches.endpoint_slices;
+    match action {
+        slices::Action::Create(slice) => match context.create(cache, namespace, &slice).await {
+            Err(error) if error.namespace_is_terminating() => Ok(()),
+            result => result.map(drop),
+        },
+        slices::Action::Replace(slice) => context.replace(cache, &slice).await.map(drop),
+        slices::Action::Delete(slice) => context.delete(cache, &*slice).await,
+    }
 }
 
 async fn sync_endpoints(context: &Context, key: &Key) -> Result<Next, RequestError> {

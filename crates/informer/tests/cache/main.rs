@@ -179,6 +179,29 @@ async fn a_writer_waits_until_its_write_is_here() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deleter_waits_until_the_object_is_not_here() {
+    let (setup, watch) = start(&[object("a", 3, "red")]).await;
+    let uid = setup
+        .informer
+        .get(&key("a"))
+        .unwrap()
+        .metadata
+        .uid
+        .clone()
+        .unwrap();
+    setup.informer.gone(&key("a"), "another").await;
+    setup.informer.gone(&key("b"), &uid).await;
+    let mut mine = pin!(setup.informer.gone(&key("a"), &uid));
+    watch.send("MODIFIED", &object("a", 11, "blue"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(mine.as_mut().now_or_never().is_none());
+    watch.send("DELETED", &object("a", 12, "blue"));
+    mine.await;
+    assert!(setup.informer.get(&key("a")).is_none());
+    assert_eq!(setup.server.lists(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_never_comes_is_answered_by_a_fresh_list() {
     let (mut setup, _watch) = start(&[object("a", 3, "red")]).await;
     // Made at 8 and deleted at 9, both before the first list: no event will ever tell.
