@@ -60,6 +60,25 @@ pub fn selects(service: &Service, pod: &Pod) -> bool {
     selector(service).is_some_and(|selector| selector.iter().all(|(name, value)| label(name) == Some(value)))
 }
 
+/// Whether a change of a pod can change any backend: most changes of a pod that starts or stops cannot, and each look at
+/// a Service costs a look at all its pods.
+pub fn is_relevant(old: Option<&Pod>, new: Option<&Pod>) -> bool {
+    let shown = |pod: &Pod| -> bool { address(pod).is_some() && !pods::is_finished(pod) };
+    match (old.filter(|pod| shown(pod)), new.filter(|pod| shown(pod))) {
+        (None, None) => false,
+        (Some(old), Some(new)) => {
+            address(old) != address(new)
+                || old.metadata.uid != new.metadata.uid
+                || old.metadata.labels != new.metadata.labels
+                || old.metadata.annotations != new.metadata.annotations
+                || pods::is_terminating(old) != pods::is_terminating(new)
+                || pods::condition(old, "Ready") != pods::condition(new, "Ready")
+                || pods::node_name(old) != pods::node_name(new)
+        }
+        _ => true,
+    }
+}
+
 /// The backends of a Service among the pods of its namespace.
 pub fn groups(service: &Service, pods: &[Arc<Pod>]) -> Groups {
     let mut groups = Groups::new();

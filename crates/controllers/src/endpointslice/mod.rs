@@ -87,6 +87,9 @@ fn watch(context: &Context, ask: impl Fn(Key) + Clone + Send + Sync + 'static) {
     }));
     let services = context.caches.services.clone();
     context.caches.pods.on_change(Box::new(move |old, new| {
+        if !backends::is_relevant(old.map(|pod| &**pod), new.map(|pod| &**pod)) {
+            return;
+        }
         let pods = [old, new].into_iter().flatten();
         pods.for_each(|pod| selecting(&services, pod).for_each(&ask));
     }));

@@ -276,6 +276,36 @@ fn endpoints_hold_what_stays() {
     ));
 }
 
+/// Every pair of versions of a pod, absent ones included.
+#[test]
+fn whatever_changes_backends_is_relevant() {
+    let states = [State::Starting, State::Ready, State::Stopping, State::Finished];
+    let mut versions: Vec<Option<Arc<Pod>>> = vec![None];
+    for (port, state) in [0, 20_001]
+        .into_iter()
+        .flat_map(|port| states.map(|state| (port, state)))
+    {
+        let with_address = pod("a", port, state);
+        let mut without = (*with_address).clone();
+        without.status.as_mut().unwrap().pod_ip = None;
+        let mut of_others = (*with_address).clone();
+        of_others.metadata.labels = None;
+        versions.extend([Arc::new(without), Arc::new(of_others), with_address].map(Some));
+    }
+    let service = service(&json!({}));
+    let groups = |pod: &Option<Arc<Pod>>| format!("{:?}", backends::groups(&service, pod.as_slice()));
+    let mut irrelevant = 0;
+    for (old, new) in versions
+        .iter()
+        .flat_map(|old| versions.iter().map(move |new| (old, new)))
+    {
+        let is_relevant = backends::is_relevant(old.as_deref(), new.as_deref());
+        irrelevant += usize::from(!is_relevant);
+        assert!(is_relevant || groups(old) == groups(new), "{old:?} {new:?}");
+    }
+    assert!(irrelevant > versions.len(), "{irrelevant}");
+}
+
 fn any_pods() -> impl Strategy<Value = Vec<Arc<Pod>>> {
     let state = prop_oneof![
         Just(State::Starting),
