@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -43,7 +43,7 @@ pub struct Lock(
 );
 
 /// What the folder is made of: the only names that [`DataDir::remove`] touches.
-const CONTENTS: [&str; 10] = [
+const CONTENTS: [&str; 9] = [
     "cluster.json",
     "server.lock",
     "server.log",
@@ -53,8 +53,10 @@ const CONTENTS: [&str; 10] = [
     "images.yaml",
     "balancer",
     "nodes",
-    "tmp",
 ];
+
+/// Those of them that exist only if `cluster.json` does.
+const ONLY_OURS: [&str; 5] = ["store", "pki", "kubeconfig", "balancer", "nodes"];
 
 impl DataDir {
     /// `$XDG_STATE_HOME/coracle/default`, or `~/.local/state/coracle/default`.
@@ -77,6 +79,10 @@ impl DataDir {
     }
 
     /// Makes the folder, for this user only.
+    ///
+    /// # Errors
+    /// If it holds something of somebody else's that has the name of something of ours, which [`Self::remove`] would take
+    /// away one day.
     pub fn create(&self) -> anyhow::Result<()> {
         DirBuilder::new()
             .recursive(true)
@@ -87,7 +93,15 @@ impl DataDir {
                     "cannot make the data folder {}: choose another with --data-dir",
                     self.root.display()
                 )
-            })
+            })?;
+        let foreign = ONLY_OURS.into_iter().find(|name| self.root.join(name).exists());
+        match foreign.filter(|_| !self.root.join("cluster.json").exists()) {
+            Some(name) => bail!(
+                "{} is not a cluster's folder, and has a {name} of its own: choose another with --data-dir",
+                self.root.display()
+            ),
+            None => Ok(()),
+        }
     }
 
     /// Takes the folder for this process.
@@ -110,6 +124,10 @@ impl DataDir {
                 )
             })?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            // The file was opened before a `down` removed it: nobody else will ever see this lock.
+            Ok(lock) if !is_at(&lock, &path) => {
+                bail!("{} has just been removed: try again", self.root.display())
+            }
             Ok(mut lock) => {
                 lock.set_len(0)?;
                 lock.rewind()?;
@@ -146,9 +164,18 @@ impl DataDir {
     pub fn settings(&self) -> anyhow::Result<Option<Settings>> {
         let path = self.root.join("cluster.json");
         match fs::read(&path) {
-            Ok(bytes) => Ok(Some(
-                serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?,
-            )),
+            Ok(bytes) => {
+                let settings: Settings = serde_json::from_slice(&bytes)
+                    .with_context(|| format!("{} is damaged", path.display()))?;
+                if settings.network > crate::network::LAST {
+                    bail!(
+                        "{} is damaged: there is no network {}",
+                        path.display(),
+                        settings.network
+                    );
+                }
+                Ok(Some(settings))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
@@ -222,6 +249,15 @@ impl DataDir {
     }
 }
 
+/// Whether this file is what the path leads to.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(file), Ok(path)) => identity(file) == identity(path),
+        _ => false,
+    }
+}
+
 /// Writes a file that only this user may read, whole or not at all.
 pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let write = || -> std::io::Result<()> {
@@ -234,4 +270,58 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         Ok(())
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_made_is_neither_used_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("store")).unwrap();
+        fs::write(folder.path().join("store/book"), "mine").unwrap();
+        let data_dir = DataDir::new(Some(folder.path().to_owned())).unwrap();
+        let refusal = data_dir.create().unwrap_err().to_string();
+        assert!(refusal.contains("has a store of its own"), "{refusal}");
+        fs::remove_dir_all(folder.path().join("store")).unwrap();
+        for name in ["tmp", "notes"] {
+            fs::write(folder.path().join(name), "mine").unwrap();
+        }
+        data_dir.create().unwrap();
+        data_dir.remove().unwrap();
+        for name in ["tmp", "notes"] {
+            assert!(folder.path().join(name).exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lock_on_a_removed_file_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let file = File::create(&path).unwrap();
+        assert!(is_at(&file, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_at(&file, &path));
+        let _another = File::create(&path).unwrap();
+        assert!(!is_at(&file, &path));
+    }
+
+    #[test]
+    fn a_network_that_does_not_exist_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::new(Some(folder.path().to_owned())).unwrap();
+        let settings = |network| Settings {
+            network,
+            api_port: 7443,
+            nodes: 3,
+            declared_ports: false,
+            kubeconfig: PathBuf::new(),
+            context: String::new(),
+        };
+        data_dir.save_settings(&settings(3)).unwrap();
+        assert!(data_dir.settings().unwrap().is_some());
+        data_dir.save_settings(&settings(200)).unwrap();
+        assert!(data_dir.settings().is_err());
+    }
 }

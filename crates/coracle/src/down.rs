@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use nix::sys::signal::Signal;
 
 use crate::cli::DownArgs;
@@ -19,10 +19,7 @@ const POD_GRACE: Duration = Duration::from_secs(5);
 /// Stops the cluster.
 pub fn command(args: &DownArgs) -> anyhow::Result<ExitCode> {
     let data_dir = DataDir::new(args.cluster.data_dir.clone())?;
-    let Some(settings) = data_dir.settings()? else {
-        println!("There is no cluster in {}.", data_dir.root().display());
-        return Ok(ExitCode::SUCCESS);
-    };
+    // First the server: one that is starting has not yet written what the folder holds.
     if let Some(server) = data_dir.server() {
         server.signal(Signal::SIGTERM);
         if !server.wait(SERVER_LIMIT) {
@@ -32,17 +29,25 @@ pub fn command(args: &DownArgs) -> anyhow::Result<ExitCode> {
             );
         }
     }
+    let Some(settings) = data_dir.settings()? else {
+        println!("There is no cluster in {}.", data_dir.root().display());
+        return Ok(ExitCode::SUCCESS);
+    };
     // From here on nobody else works on this folder; what a killed server left behind is ours to end.
     let lock = data_dir.lock()?;
-    agent::stop_all(data_dir.root(), POD_GRACE)?;
+    let pods = agent::stop_all(data_dir.root(), POD_GRACE);
     up::balancer::stop(&data_dir);
+    pods.with_context(|| format!("cannot stop the pods of {}", data_dir.root().display()))?;
     if args.keep_data {
         println!(
             "The cluster is stopped; its objects stay in {}.",
             data_dir.root().display()
         );
     } else {
-        kubeconfig::remove(&settings.kubeconfig, &settings.context)?;
+        // A start that failed early has written neither this one nor the user's.
+        if let Ok(ours) = std::fs::read_to_string(data_dir.kubeconfig("admin")) {
+            kubeconfig::remove(&settings.kubeconfig, &settings.context, &ours)?;
+        }
         data_dir.remove()?;
         println!("The cluster is gone.");
     }

@@ -15,7 +15,7 @@ pub fn default_path() -> anyhow::Result<PathBuf> {
     if let Some(list) = std::env::var_os("KUBECONFIG")
         && let Some(first) = std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty())
     {
-        return Ok(first);
+        return std::path::absolute(&first).with_context(|| format!("{}", first.display()));
     }
     Ok(std::env::home_dir()
         .context("there is no home folder: give --kubeconfig")?
@@ -40,12 +40,17 @@ pub fn merge(path: &Path, name: &str, ours: &str) -> anyhow::Result<()> {
     write(path, &file)
 }
 
-/// Takes the context `name` out of the file at `path`; a file that held nothing else is removed.
-pub fn remove(path: &Path, name: &str) -> anyhow::Result<()> {
+/// Takes the context `name` out of the file at `path`; a file that held nothing else is removed. If that context leads to
+/// another cluster than `ours` does (one that was started later and took the name over), everything stays.
+pub fn remove(path: &Path, name: &str, ours: &str) -> anyhow::Result<()> {
     if !path.exists() {
         return Ok(());
     }
     let mut file = read(path)?;
+    let ours: Mapping = serde_yaml::from_str(ours).context("our own kubeconfig")?;
+    if authority(&file, name) != authority(&ours, name) {
+        return Ok(());
+    }
     for list in ["clusters", "users", "contexts"] {
         let entries = without(&file, list, name);
         file.insert(list.into(), Value::Sequence(entries));
@@ -53,7 +58,8 @@ pub fn remove(path: &Path, name: &str) -> anyhow::Result<()> {
     if file.get("current-context").and_then(Value::as_str) == Some(name) {
         file.insert("current-context".into(), "".into());
     }
-    if matches!(file.get("contexts"), Some(Value::Sequence(left)) if left.is_empty()) {
+    let is_empty = |list: &str| matches!(file.get(list), Some(Value::Sequence(left)) if left.is_empty());
+    if ["clusters", "users", "contexts"].into_iter().all(is_empty) {
         return std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()));
     }
     write(path, &file)
@@ -80,6 +86,14 @@ fn write(path: &Path, file: &Mapping) -> anyhow::Result<()> {
     write_private(&path, serde_yaml::to_string(file)?.as_bytes())
 }
 
+/// The certificate by which the cluster `name` is known: no two clusters have the same.
+fn authority<'a>(file: &'a Mapping, name: &str) -> Option<&'a Value> {
+    let clusters = file.get("clusters")?.as_sequence()?;
+    let is_it = |entry: &&Value| entry.get("name").and_then(Value::as_str) == Some(name);
+    let cluster = clusters.iter().find(is_it)?.get("cluster")?;
+    cluster.get("certificate-authority-data")
+}
+
 fn without(file: &Mapping, list: &str, name: &str) -> Vec<Value> {
     let Some(Value::Sequence(entries)) = file.get(list) else {
         return Vec::new();
@@ -95,35 +109,65 @@ fn without(file: &Mapping, list: &str, name: &str) -> Vec<Value> {
 mod tests {
     use super::*;
 
-    fn config(name: &str) -> String {
+    fn config(name: &str, authority: &str) -> String {
         format!(
-            "clusters: [{{name: {name}, cluster: {{}}}}]\nusers: [{{name: {name}, user: {{}}}}]\n\
+            "clusters: [{{name: {name}, cluster: {{certificate-authority-data: {authority}}}}}]\n\
+             users: [{{name: {name}, user: {{}}}}]\n\
              contexts: [{{name: {name}, context: {{cluster: {name}, user: {name}}}}}]\ncurrent-context: {name}\n"
         )
+    }
+
+    fn names(path: &Path, list: &str) -> Vec<String> {
+        let file = read(path).unwrap();
+        let entries = file[list].as_sequence().unwrap();
+        let names = entries.iter().filter_map(|entry| entry["name"].as_str());
+        names.map(str::to_owned).collect()
     }
 
     #[test]
     fn a_context_comes_and_goes_and_others_stay() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
-        std::fs::write(&path, config("work")).unwrap();
-        merge(&path, "coracle", &config("coracle")).unwrap();
-        merge(&path, "coracle", &config("coracle")).unwrap();
-        let merged = read(&path).unwrap();
-        assert_eq!(merged["contexts"].as_sequence().unwrap().len(), 2);
-        assert_eq!(merged["current-context"], "coracle");
-        remove(&path, "coracle").unwrap();
-        let left = read(&path).unwrap();
-        assert_eq!(left["contexts"].as_sequence().unwrap().len(), 1);
-        assert_eq!(left["contexts"][0]["name"], "work");
+        std::fs::write(&path, config("work", "theirs")).unwrap();
+        let ours = config("coracle", "ours");
+        merge(&path, "coracle", &ours).unwrap();
+        merge(&path, "coracle", &ours).unwrap();
+        assert_eq!(names(&path, "contexts"), ["work", "coracle"]);
+        assert_eq!(read(&path).unwrap()["current-context"], "coracle");
+        remove(&path, "coracle", &ours).unwrap();
+        for list in ["clusters", "users", "contexts"] {
+            assert_eq!(names(&path, list), ["work"], "{list}");
+        }
     }
 
     #[test]
     fn a_file_of_ours_alone_goes_away() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sub/config");
-        merge(&path, "coracle", &config("coracle")).unwrap();
-        remove(&path, "coracle").unwrap();
+        let ours = config("coracle", "ours");
+        merge(&path, "coracle", &ours).unwrap();
+        remove(&path, "coracle", &ours).unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_with_users_and_clusters_but_no_context_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        std::fs::write(&path, "users: [{name: me, user: {token: secret}}]\n").unwrap();
+        let ours = config("coracle", "ours");
+        merge(&path, "coracle", &ours).unwrap();
+        remove(&path, "coracle", &ours).unwrap();
+        assert_eq!(names(&path, "users"), ["me"]);
+    }
+
+    #[test]
+    fn a_context_that_another_cluster_took_over_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        merge(&path, "coracle", &config("coracle", "first")).unwrap();
+        merge(&path, "coracle", &config("coracle", "second")).unwrap();
+        remove(&path, "coracle", &config("coracle", "first")).unwrap();
+        assert_eq!(names(&path, "contexts"), ["coracle"]);
     }
 }

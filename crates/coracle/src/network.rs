@@ -1,8 +1,9 @@
 //! Which loopback addresses a cluster uses.
 //!
 //! Clusters on one machine must not share addresses. Cluster number C has pods in 127.(10+C).0.0/16 and Services in
-//! 127.(96+C).0.0/16. A number is taken as long as somebody holds its *claim*, a port bound on an address of the block:
-//! the server holds it, and the balancer inherits it, so the block stays taken while either lives.
+//! 127.(96+C).0.0/16. A number is taken as long as somebody holds its *claim*, a UDP port bound on an address of the block:
+//! the server holds it, and the balancer inherits it, so the block stays taken while either lives. UDP, because a server
+//! of somebody else's that listens on 0.0.0.0:7443 would make every block look taken.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
@@ -12,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
 
 /// Highest cluster number: above it the blocks of pods would run into those of Services.
-const LAST: u8 = 85;
+pub const LAST: u8 = 85;
 
 /// The addresses of one cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl Network {
         let claim = SocketAddrV4::new(Ipv4Addr::new(127, 96 + self.0, 255, 254), 7443);
         let socket = socket(
             AddressFamily::Inet,
-            SockType::Stream,
+            SockType::Datagram,
             SockFlag::SOCK_CLOEXEC,
             None,
         )

@@ -3,9 +3,9 @@
 //! The balancer outlives the server, so that traffic flows on when the server dies. A server that starts takes over the
 //! balancer that runs; one that finds it dead starts it again at once.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{init_tracing, runtime};
 use crate::data_dir::{DataDir, write_private};
+use crate::network::Network;
 use crate::process::ProcessId;
 
 use super::cluster::Stage;
@@ -43,6 +44,8 @@ pub fn main(args: &BalancerArgs) -> anyhow::Result<ExitCode> {
     nix::unistd::setsid().context("cannot leave the server's session")?;
     init_tracing("info");
     let data_dir = DataDir::new(Some(args.data_dir.clone()))?;
+    // The server notes it too, but may be killed before it has; then nobody could ever find this process.
+    note(&data_dir, &ProcessId::own()?)?;
     runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
         let file = kube::config::Kubeconfig::read_from(data_dir.kubeconfig("balancer"))?;
@@ -98,11 +101,12 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// Takes over the balancer that runs, or starts one; starts another whenever it has died, until the stage ends.
+    /// Takes over the balancer that runs, or starts one; starts another whenever it has died, until the stage ends. The
+    /// claim on the network is `None` if the balancer that runs holds it: when that one dies, it is taken back.
     pub fn supervise(
         data_dir: &DataDir,
         running: Option<ProcessId>,
-        claim: Option<OwnedFd>,
+        (network, claim): (Network, Option<OwnedFd>),
         stage: &Stage,
     ) -> anyhow::Result<Self> {
         let first = match running {
@@ -112,7 +116,7 @@ impl Balancer {
         let (sender, current) = watch::channel(first);
         let (folder, stop) = (data_dir.clone(), stage.stop.clone());
         stage.tasks.spawn(async move {
-            stop.run_until_cancelled(keep_alive(&folder, claim.as_ref(), &sender))
+            stop.run_until_cancelled(keep_alive(&folder, (network, claim), &sender))
                 .await
         });
         Ok(Self { current })
@@ -127,7 +131,11 @@ impl Balancer {
 }
 
 /// Waits for the balancer's end, again and again, and starts another.
-async fn keep_alive(data_dir: &DataDir, claim: Option<&OwnedFd>, current: &watch::Sender<ProcessId>) {
+async fn keep_alive(
+    data_dir: &DataDir,
+    (network, mut claim): (Network, Option<OwnedFd>),
+    current: &watch::Sender<ProcessId>,
+) {
     let mut since = Instant::now();
     loop {
         let process = *current.borrow();
@@ -137,7 +145,10 @@ async fn keep_alive(data_dir: &DataDir, claim: Option<&OwnedFd>, current: &watch
             tokio::time::sleep(TOO_SHORT).await;
         }
         since = Instant::now();
-        match spawn(data_dir, claim) {
+        if claim.is_none() {
+            claim = network.claim().unwrap_or_default();
+        }
+        match spawn(data_dir, claim.as_ref()) {
             Ok(process) => {
                 current.send_replace(process);
             }
@@ -149,7 +160,11 @@ async fn keep_alive(data_dir: &DataDir, claim: Option<&OwnedFd>, current: &watch
 /// Starts the balancer, which keeps the network claim as its standard input, and notes its pid.
 fn spawn(data_dir: &DataDir, claim: Option<&OwnedFd>) -> anyhow::Result<ProcessId> {
     let folder = data_dir.balancer();
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
     let log = OpenOptions::new()
         .create(true)
         .append(true)
@@ -171,6 +186,14 @@ fn spawn(data_dir: &DataDir, claim: Option<&OwnedFd>) -> anyhow::Result<ProcessI
     let process = ProcessId::of(i32::try_from(child.id())?).context("the balancer died as it started")?;
     // Reaps it, so that `ended` sees it go.
     std::thread::spawn(move || child.wait());
-    write_private(&folder.join("pid"), &serde_json::to_vec(&process)?)?;
+    if let Err(error) = note(data_dir, &process) {
+        process.signal(Signal::SIGKILL);
+        return Err(error);
+    }
     Ok(process)
+}
+
+/// Writes down which process is the balancer.
+fn note(data_dir: &DataDir, process: &ProcessId) -> anyhow::Result<()> {
+    write_private(&data_dir.balancer().join("pid"), &serde_json::to_vec(process)?)
 }

@@ -133,7 +133,7 @@ impl Cluster {
             data_dir: data_dir.root().to_owned(),
         };
         components::start(&api, nodes, &directory, &loops, failed)?;
-        let balancer = Balancer::supervise(&data_dir, running_balancer, start.claim, &loops)?;
+        let balancer = Balancer::supervise(&data_dir, running_balancer, (network, start.claim), &loops)?;
         let (settings, failures) = (start.settings, tokio::sync::Mutex::new(failures));
         Ok(Self {
             data_dir,
@@ -169,12 +169,12 @@ impl Cluster {
     pub async fn stop(self) -> anyhow::Result<()> {
         self.loops.end().await;
         let root = self.data_dir.root().to_owned();
-        let pods = tokio::task::spawn_blocking(move || agent::stop_all(&root, STOP_GRACE));
-        pods.await.context("stopping pods")??;
+        let pods = tokio::task::spawn_blocking(move || agent::stop_all(&root, STOP_GRACE)).await;
+        // Whatever became of the pods, the rest stops too.
         self.balancer.stop().await;
         self.api.shutdown();
         self.serving.end().await;
-        Ok(())
+        pods.context("stopping pods")?.context("stopping pods")
     }
 }
 

@@ -30,6 +30,16 @@ pub struct Start {
 /// Works out the settings, claims the network block and takes the API's port.
 pub async fn settle(data_dir: &DataDir, options: &Options, balancer_alive: bool) -> anyhow::Result<Start> {
     let remembered = data_dir.settings()?;
+    if let (Some(asked), Some(settings)) = (options.nodes, &remembered)
+        && asked < settings.nodes
+    {
+        // Nobody would look after the pods of the nodes left out.
+        bail!(
+            "this cluster has {} nodes: it can get more of them, but not fewer; a new one, after `coracle down` or with \
+             another --data-dir, can have {asked}",
+            settings.nodes
+        );
+    }
     let (network, claim) = match &remembered {
         None => Network::claim_any().map(|(network, claim)| (network, Some(claim)))?,
         Some(settings) => {
