@@ -55,8 +55,9 @@ pub struct InService {
 #[derive(Debug)]
 struct Entry {
     id: PodId,
-    /// What the API says, our own writes included that its caches do not show yet.
-    announced: bool,
+    /// What the API says, our own writes included that its caches do not show yet. `None`: a write is under way, or its
+    /// answer was lost, so that it may be either: the pod is not routed to, and is written again.
+    announced: Option<bool>,
     /// The announcement came after the pod's deletion: it must never be routed to.
     late: bool,
     /// A write is under way.
@@ -71,7 +72,7 @@ impl Entry {
     fn new(id: PodId, announced: bool) -> Self {
         Self {
             id,
-            announced,
+            announced: Some(announced),
             late: false,
             writing: false,
             retry: None,
@@ -115,7 +116,7 @@ impl InService {
     pub fn admits(&self, pod: &PodId) -> bool {
         self.pods
             .get(&pod.uid)
-            .is_some_and(|entry| entry.announced && !entry.late)
+            .is_some_and(|entry| entry.announced == Some(true) && !entry.late)
     }
 
     /// Adds up what became of the connections of backends that have drained and are about to be forgotten.
@@ -145,17 +146,22 @@ impl InService {
             }
             let wanted = wanted.contains(&entry.id) && !entry.late;
             let message = match (entry.announced, wanted) {
-                (false, true) => "the balancer routes connections to this pod".to_owned(),
-                (true, false) if !routed.contains(&entry.id.uid) => {
-                    let [moved, finished, cut] = std::mem::take(&mut entry.ended);
+                (Some(false) | None, true) => "the balancer routes connections to this pod".to_owned(),
+                (Some(true) | None, false) if !routed.contains(&entry.id.uid) => {
+                    let [moved, finished, cut] = entry.ended;
                     format!("no connection is left: moved {moved}, finished {finished}, cut {cut}")
                 }
-                _ => continue,
+                _ => {
+                    entry.retry = None;
+                    continue;
+                }
             };
             entry.writing = true;
+            // From here on the agent may see either, so nothing may be routed there before the answer is known.
+            entry.announced = None;
             writes.push(Write {
                 pod: entry.id.clone(),
-                value: !entry.announced,
+                value: wanted,
                 message,
             });
         }
@@ -170,7 +176,10 @@ impl InService {
         entry.writing = false;
         match written {
             Written::Done { deleted } => {
-                entry.announced = write.value;
+                entry.announced = Some(write.value);
+                if !write.value {
+                    entry.ended = [0; 3];
+                }
                 // A pod that is deleted never becomes wanted again, so late stays late.
                 entry.late |= write.value && deleted;
                 entry.retry = None;
@@ -305,6 +314,40 @@ mod tests {
         pods.written(&writes[0], Written::Done { deleted: true }, Instant::now());
         assert!(!pods.admits(&a));
         assert_eq!(values(&mut pods, &[&a], &[]), [("a".to_owned(), false)]);
+    }
+
+    #[test]
+    fn an_announcement_whose_answer_was_lost_is_taken_back() {
+        let (mut pods, a, now) = (InService::default(), id("a"), Instant::now());
+        pods.observe(&[], [&a].into_iter());
+        let write = pods.writes(&BTreeSet::from([&a]), &[], now).remove(0);
+        // It may be in the API all the same, and meanwhile the pod is not wanted any more.
+        pods.written(&write, Written::Failed, now);
+        let writes = pods.writes(&BTreeSet::new(), &[], now + FIRST_RETRY);
+        assert_eq!(
+            writes.iter().map(|write| write.value).collect::<Vec<_>>(),
+            [false]
+        );
+        pods.written(&writes[0], Written::Done { deleted: true }, now + FIRST_RETRY);
+        assert!(pods.writes(&BTreeSet::new(), &[], now + LAST_RETRY).is_empty());
+        assert_eq!(pods.next_retry(), None, "nothing is left to be waited for");
+    }
+
+    #[test]
+    fn a_pod_that_is_being_withdrawn_is_not_routed_to_before_it_is_announced_again() {
+        let (mut pods, a, now) = (InService::default(), id("a"), Instant::now());
+        pods.observe(&[pod("a", "True")], [].into_iter());
+        let write = pods.writes(&BTreeSet::new(), &[], now).remove(0);
+        assert!(!pods.admits(&a), "the agent may see False by now");
+        // Wanted again, whatever became of the write.
+        for written in [Written::Failed, Written::Done { deleted: false }] {
+            pods.written(&write, written, now);
+            assert!(!pods.admits(&a));
+            let again = pods
+                .writes(&BTreeSet::from([&a]), &[], now + LAST_RETRY)
+                .remove(0);
+            assert!(again.value);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Writing one pod's condition.
 
+use std::time::Duration;
+
 use api::names::IN_SERVICE;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -9,6 +11,9 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use super::in_service::{Write, Written};
+
+/// How long an answer is waited for. A server that is stopped or stuck must not keep a pod from being written again.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Writes the condition, and nothing else of the pod.
 pub async fn write(client: Client, write: &Write) -> Written {
@@ -24,10 +29,16 @@ pub async fn write(client: Client, write: &Write) -> Written {
             "lastTransitionTime": Time(Timestamp::now()),
         }]},
     });
-    match pods
-        .patch_status(&write.pod.name, &PatchParams::default(), &Patch::Strategic(body))
-        .await
-    {
+    let (parameters, patch) = (PatchParams::default(), Patch::Strategic(body));
+    let patching = pods.patch_status(&write.pod.name, &parameters, &patch);
+    let Ok(answer) = tokio::time::timeout(ANSWER, patching).await else {
+        tracing::warn!(
+            pod = write.pod.name,
+            "no answer to the write of a pod's condition"
+        );
+        return Written::Failed;
+    };
+    match answer {
         Ok(pod) if pod.metadata.uid.as_deref() != Some(&*write.pod.uid) => Written::Gone,
         Ok(pod) => {
             let pod = pod.metadata;
