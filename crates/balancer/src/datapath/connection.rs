@@ -1,13 +1,14 @@
 //! One connection: which phase it is in, and its way from one to the next.
 
 use super::backend::End;
+use super::core::Core;
 use super::held::Held;
 use super::http::Http;
 use super::http1::{Detected, detect};
 use super::socket::Received;
 use super::table::Protocol;
 use super::tunnel::Tunnel;
-use super::wires::{Core, Wires};
+use super::wires::Wires;
 
 /// How often a connection on which nothing was said yet is opened anew after the backend closed it.
 const SILENT_RECONNECTS: u8 = 2;

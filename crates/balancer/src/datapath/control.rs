@@ -13,10 +13,10 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use super::backend::{Backend, BackendState, BackendStatus};
+use super::core::Times;
 use super::limits;
 use super::listener::{BindError, Listener, ListenerStatus};
 use super::table::{Endpoint, Route, RouteSpec, Table};
-use super::wires::Times;
 use super::worker::Worker;
 
 /// What can be chosen about a datapath.
@@ -83,6 +83,11 @@ impl Shared {
     pub fn acknowledge(&self, thread: usize, version: u64) {
         self.acknowledged[thread].store(version, Ordering::SeqCst);
         (self.notify)();
+    }
+
+    /// Whether a thread has this table or a later one.
+    pub fn has_installed(&self, thread: usize, version: u64) -> bool {
+        self.acknowledged[thread].load(Ordering::SeqCst) >= version
     }
 
     /// Asks something of a thread.

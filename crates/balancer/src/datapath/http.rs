@@ -5,10 +5,11 @@
 
 use super::backend::End;
 use super::connection::{Ending, Step};
+use super::core::Core;
 use super::http1::{Exchange, MAX_HEAD, Next, Parsed, request};
 use super::socket::Received;
 use super::tunnel::Tunnel;
-use super::wires::{Broken, Core, Wires};
+use super::wires::{Broken, Wires};
 
 /// How often a request is sent again after a backend broke the connection without a byte of an answer.
 const REPLAYS: u8 = 2;
@@ -294,7 +295,11 @@ impl Http {
     /// The client has closed, or half-closed, and everything it said before has been read.
     fn client_ended(&mut self, wires: &mut Wires, core: &mut Core) -> Step {
         match (&self.exchange, self.ahead.is_empty()) {
-            (None, true) => Step::Close,
+            (None, true) => {
+                wires.drop_leg(End::Finished);
+                // The end of the last answer may be held back still.
+                Ending::gracefully()
+            }
             (None, false) if wires.is_waiting() => Step::Blocked,
             // An unfinished head.
             (None, false) => self.opaque(wires, core),

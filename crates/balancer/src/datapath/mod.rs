@@ -17,6 +17,7 @@
 mod backend;
 mod connection;
 mod control;
+mod core;
 mod held;
 mod http;
 mod http1;

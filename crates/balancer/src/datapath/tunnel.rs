@@ -2,8 +2,9 @@
 
 use super::backend::End;
 use super::connection::{Ending, Step};
+use super::core::Core;
 use super::socket::Received;
-use super::wires::{Broken, Core, Wires};
+use super::wires::{Broken, Wires};
 
 /// An opaque connection. It is never moved once a byte has passed.
 pub struct Tunnel {

@@ -3,85 +3,18 @@
 //! Flows in: bytes for either end. Flows out: the same bytes to its socket, the rest held back until the socket takes
 //! them. Finds a backend, retries elsewhere as long as nothing has been sent, and waits when there is none.
 
-use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::io::Errno;
 
 use super::backend::{Backend, End, Lease};
+use super::core::Core;
 use super::held::Held;
 use super::socket::{INTEREST, Received, Socket};
 use super::table::Route;
-use super::timers::Timers;
 use super::worker::{Side, token};
-
-/// What one thread's connections use in turns.
-pub struct Core {
-    pub epoll: OwnedFd,
-    pub timers: Timers,
-    /// Routes by listener.
-    pub routes: HashMap<u32, Arc<Route>>,
-    /// Milliseconds on the datapath's clock, as of this round of events.
-    pub now: u64,
-    /// Where the next choice among equal backends starts.
-    pub turn: usize,
-    /// Tells registrations with epoll apart.
-    pub generation: u32,
-    pub times: Times,
-}
-
-/// How long things may take, in milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// Waiting for a backend, before the client is refused.
-    pub hold: u64,
-    /// Connecting to one backend, before another is tried.
-    pub connect: u64,
-    /// Between attempts while all backends refuse.
-    pub retry: u64,
-    /// A backend connection idle for longer gets no request.
-    pub fresh: u64,
-    /// A backend connection idle for longer is asked for news before it gets a request.
-    pub peek: u64,
-    /// Reading on after the last response, so that a reset does not destroy it.
-    pub linger: u64,
-    /// A backend that refused a connection is avoided.
-    pub suspect: u64,
-}
-
-impl Core {
-    /// The state of a thread that has no connection yet.
-    pub fn new(epoll: OwnedFd, times: Times) -> Self {
-        Self {
-            epoll,
-            timers: Timers::default(),
-            routes: HashMap::new(),
-            now: 1,
-            turn: 0,
-            generation: 0,
-            times,
-        }
-    }
-}
-
-impl Times {
-    /// The usual times, and this one for waiting for a backend.
-    pub fn with_hold(hold: Duration) -> Self {
-        let hold = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX / 2);
-        Self {
-            hold,
-            connect: 2000,
-            retry: 50,
-            fresh: 500,
-            peek: 5,
-            linger: 2000,
-            suspect: 1000,
-        }
-    }
-}
 
 /// A connection to a backend. The socket closes before the count falls.
 pub struct Leg {
@@ -104,7 +37,7 @@ pub struct Wires {
     pub to_backend: Held,
     /// Backend's bytes that the client's socket has not taken.
     pub to_client: Held,
-    /// The route no longer offers the backend: leave it at the next boundary.
+    /// The route no longer offers the backend, or it is not to be trusted: leave it at the next boundary.
     pub leave: bool,
     pub listener: u32,
     pub generation: u32,
@@ -382,7 +315,8 @@ impl Wires {
     pub fn rerouted(&mut self, route: Option<&Route>) -> bool {
         match self.backend() {
             Some(backend) => {
-                self.leave = !route.is_some_and(|route| route.offers(backend));
+                // A backend that is to be left for another reason is left all the same.
+                self.leave |= !route.is_some_and(|route| route.offers(backend));
                 self.leave
             }
             None => self.give_up != 0,

@@ -17,10 +17,11 @@ use slab::Slab;
 
 use super::connection::{Connection, Verdict};
 use super::control::{Command, Shared};
+use super::core::Core;
 use super::listener::Listener;
 use super::socket::Socket;
 use super::table::{Route, Table};
-use super::wires::{Core, Wires};
+use super::wires::Wires;
 
 /// Bytes that are read at once.
 const SCRATCH: usize = 64 * 1024;
@@ -62,6 +63,8 @@ pub struct Worker {
     shared: Arc<Shared>,
     connections: Slab<Connection>,
     listeners: HashMap<u32, Arc<Listener>>,
+    /// The table that is installed.
+    version: u64,
     /// Connections to be run in this round.
     queue: Vec<u32>,
     /// The queue of the round before: memory to be used again.
@@ -92,6 +95,7 @@ impl Worker {
             shared,
             connections: Slab::new(),
             listeners: HashMap::new(),
+            version: 0,
             queue: Vec::new(),
             spare: Vec::new(),
             paused_until: 0,
@@ -246,6 +250,7 @@ impl Worker {
                 self.queue.push(index(key));
             }
         }
+        self.version = table.version;
         self.shared.acknowledge(self.number, table.version);
     }
 
@@ -279,7 +284,9 @@ impl Worker {
             };
             let least = self.shared.least_loaded();
             let mine = self.shared.load[self.number].load(Ordering::Relaxed);
-            if mine > self.shared.load[least].load(Ordering::Relaxed) + IMBALANCE {
+            let uneven = mine > self.shared.load[least].load(Ordering::Relaxed) + IMBALANCE;
+            // A thread that has not heard of the listener yet would not know what to do with its connection.
+            if uneven && self.shared.has_installed(least, self.version) {
                 self.shared.load[least].fetch_add(1, Ordering::Relaxed);
                 self.shared.send(least, Command::Adopt(fd, id));
             } else {

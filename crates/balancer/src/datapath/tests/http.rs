@@ -245,3 +245,59 @@ fn a_declared_http_port_waits_for_the_client() {
     served.say(OK);
     client.hear(OK);
 }
+
+#[test]
+fn a_backend_that_said_too_much_is_left_whatever_happens_to_the_route() {
+    let a = Server::new();
+    let mut balancer = Balancer::to(&[&a]);
+    let mut client = balancer.client();
+    let head = b"POST / HTTP/1.1\r\nContent-Length: 8\r\n\r\nhalf";
+    client.say(head);
+    let mut served = a.accept();
+    served.hear(head);
+    served.say(&[OK, OK].concat());
+    client.hear(OK);
+    balancer.until_installed(&[&a]);
+    client.say(b"half");
+    served.hear(b"half");
+    served.hear_end();
+    client.say(GET);
+    let mut served = a.accept();
+    served.hear(GET);
+    served.say(OK);
+    client.hear(OK);
+}
+
+/// Whatever part of the answer the client's socket has not taken when the answer is complete.
+#[test]
+fn a_half_closed_client_that_reads_late_gets_all_of_its_answer() {
+    const STEP: usize = 32 << 10;
+    let server = Server::new();
+    let balancer = Balancer::to(&[&server]);
+    for size in (1..).map(|steps| steps * STEP) {
+        let mut client = balancer.client();
+        client.say(GET);
+        client.half_close();
+        let mut served = server.accept();
+        served.hear(GET);
+        let serving = std::thread::spawn(move || {
+            served.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").as_bytes());
+            served.say(&vec![b'x'; size]);
+            served
+        });
+        // Beyond what sockets hold, the answer goes on only as the client reads it.
+        let patience = std::time::Instant::now() + Duration::from_millis(300);
+        let is_open = || balancer.backend(&server).open > 0;
+        while is_open() && std::time::Instant::now() < patience {
+            std::thread::yield_now();
+        }
+        let fits = !is_open();
+        let mut answer = Vec::new();
+        client.stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.len() > size, "{} of more than {size} bytes", answer.len());
+        serving.join().unwrap();
+        if !fits {
+            return;
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What the connections of one thread share.
+//!
+//! Flows in: tables, and the time of each round. Flows out: routes, timers and registrations with epoll for whichever
+//! connection is being run; never used by two at once.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::table::Route;
+use super::timers::Timers;
+
+/// What one thread's connections use in turns.
+pub struct Core {
+    pub epoll: OwnedFd,
+    pub timers: Timers,
+    /// Routes by listener.
+    pub routes: HashMap<u32, Arc<Route>>,
+    /// Milliseconds on the datapath's clock, as of this round of events.
+    pub now: u64,
+    /// Where the next choice among equal backends starts.
+    pub turn: usize,
+    /// Tells registrations with epoll apart.
+    pub generation: u32,
+    pub times: Times,
+}
+
+/// How long things may take, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Waiting for a backend, before the client is refused.
+    pub hold: u64,
+    /// Connecting to one backend, before another is tried.
+    pub connect: u64,
+    /// Between attempts while all backends refuse.
+    pub retry: u64,
+    /// A backend connection idle for longer gets no request.
+    pub fresh: u64,
+    /// A backend connection idle for longer is asked for news before it gets a request.
+    pub peek: u64,
+    /// Reading on after the last response, so that a reset does not destroy it.
+    pub linger: u64,
+    /// A backend that refused a connection is avoided.
+    pub suspect: u64,
+}
+
+impl Core {
+    /// The state of a thread that has no connection yet.
+    pub fn new(epoll: OwnedFd, times: Times) -> Self {
+        Self {
+            epoll,
+            timers: Timers::default(),
+            routes: HashMap::new(),
+            now: 1,
+            turn: 0,
+            generation: 0,
+            times,
+        }
+    }
+}
+
+impl Times {
+    /// The usual times, and this one for waiting for a backend.
+    pub fn with_hold(hold: Duration) -> Self {
+        let hold = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX / 2);
+        Self {
+            hold,
+            connect: 2000,
+            retry: 50,
+            fresh: 500,
+            peek: 5,
+            linger: 2000,
+            suspect: 1000,
+        }
+    }
+}
