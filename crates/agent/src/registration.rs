@@ -45,7 +45,7 @@ pub async fn run(node: Arc<Node>, stop: CancellationToken) {
     loop {
         let now = Instant::now();
         let mut result = Ok(());
-        if status_due <= now {
+        if status_due <= now || is_doubted(&node).await {
             result = register(&node).await;
             if result.is_ok() {
                 status_due = now + STATUS;
@@ -69,6 +69,21 @@ pub async fn run(node: Arc<Node>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// Whether the Node object says that the agent is silent, which it is not: the node controller marks a node whose Lease
+/// was not renewed in time, and leaves it to the agent to take that back.
+async fn is_doubted(node: &Node) -> bool {
+    let api: Api<NodeObject> = Api::all(node.client.clone());
+    // Should the answer fail, so will what follows, and be tried again.
+    let Ok(Some(object)) = api.get_opt(&node.config.node_name).await else {
+        return false;
+    };
+    let mut conditions = object
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status != "True")
 }
 
 /// Creates the Node object where there is none, and writes its status.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use apiserver::{ApiServer, Identity, NodeDirectory, NodeService, Version};
 use clap::Parser;
-use coracle_agent::{Agent, Config, Images, PodPorts, PortAllocator, images, keeper};
+use coracle_agent::{Agent, Config, Images, PodPorts, PortAllocator, images, keeper, process};
 use http_body_util::{BodyExt as _, Full};
 use informer::Informer;
 use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
@@ -53,6 +53,14 @@ fn main() -> ExitCode {
         test(
             "what_lost_its_keeper_is_started_again",
             what_lost_its_keeper_is_started_again,
+        ),
+        test(
+            "what_hides_from_a_lost_keeper_is_killed",
+            what_hides_from_a_lost_keeper_is_killed,
+        ),
+        test(
+            "a_condition_that_others_change_is_put_right",
+            a_condition_that_others_change_is_put_right,
         ),
         test("an_image_that_is_added_is_found", an_image_that_is_added_is_found),
         test("a_job_completes", a_job_completes),
@@ -221,6 +229,15 @@ impl Cluster {
         self.api().delete(name, &DeleteParams::default()).await.unwrap();
     }
 
+    fn keeper(&self, pod: &Pod) -> keeper::protocol::Identity {
+        keeper::record::read(&self.folder(pod).join(keeper::IDENTITY)).unwrap()
+    }
+
+    fn kill_keeper(&self, pod: &Pod) {
+        let pid = nix::unistd::Pid::from_raw(self.keeper(pod).pid);
+        nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).unwrap();
+    }
+
     async fn log(&self, name: &str, query: &str) -> String {
         let uri = format!("/containerLogs/default/{name}/c?{query}");
         let body = Full::new("".into())
@@ -324,9 +341,7 @@ async fn pods_outlive_the_agent() {
 async fn what_lost_its_keeper_is_started_again() {
     let cluster = Cluster::start().await;
     let before = cluster.create_server("web").await;
-    let keeper: keeper::protocol::Identity =
-        keeper::record::read(&cluster.folder(&before).join(keeper::IDENTITY)).unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(keeper.pid), nix::sys::signal::SIGKILL).unwrap();
+    cluster.kill_keeper(&before);
     let after = cluster
         .wait("web", |pod| {
             container(pod).restart_count == 1 && api::pods::is_ready(pod)
@@ -338,6 +353,38 @@ async fn what_lost_its_keeper_is_started_again() {
         (last.exit_code, last.reason.as_deref()),
         (137, Some("ContainerStatusUnknown"))
     );
+}
+
+/// Programs that change their title, such as nginx, overwrite the environment that marks them.
+async fn what_hides_from_a_lost_keeper_is_killed() {
+    let cluster = Cluster::start().await;
+    let command = json!(["env", "-i", "sleep", "1000"]);
+    let container = json!({"name": "c", "image": "host", "command": command});
+    cluster.create("shy", json!({}), container).await;
+    let pod = cluster.wait("shy", api::pods::is_ready).await;
+    let attempt = keeper::record::attempts(&cluster.folder(&pod)).remove(0);
+    let started = process::stat(attempt.pid).unwrap().started;
+    cluster.kill_keeper(&pod);
+    cluster
+        .wait("shy", |pod| {
+            self::container(pod).restart_count == 1 && api::pods::is_ready(pod)
+        })
+        .await;
+    assert!(!process::is_alive(attempt.pid, started));
+}
+
+/// As the node controller does for an agent that was silent, which it cannot take back itself.
+async fn a_condition_that_others_change_is_put_right() {
+    let cluster = Cluster::start().await;
+    cluster.create_server("web").await;
+    let condition = json!({"type": "Ready", "status": "False"});
+    let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
+    cluster
+        .api()
+        .patch_status("web", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    cluster.wait("web", api::pods::is_ready).await;
 }
 
 async fn an_image_that_is_added_is_found() {
@@ -387,6 +434,10 @@ async fn a_job_completes() {
         "line 1\nline 2\nline 3\n"
     );
     assert_eq!(cluster.log("job", "tailLines=2&limitBytes=9").await, "line 2\nli");
+    let keeper = cluster.keeper(&pod);
+    while process::is_alive(keeper.pid, keeper.started) {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn a_pod_that_is_gone_leaves_nothing() {

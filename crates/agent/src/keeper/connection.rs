@@ -24,11 +24,11 @@ pub struct Connection {
 
 /// What a read came to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// These lines are complete.
-    Lines(Vec<Vec<u8>>),
-    /// The client has gone, or does not keep to the protocol.
-    Closed,
+pub struct Progress {
+    /// The lines that are complete.
+    pub lines: Vec<Vec<u8>>,
+    /// The client has gone, or does not keep to the protocol. What it said before counts all the same.
+    pub closed: bool,
 }
 
 impl Connection {
@@ -45,16 +45,18 @@ impl Connection {
 
     /// Reads all that is there.
     pub fn read(&mut self) -> Progress {
-        loop {
+        let closed = loop {
             match self.receive() {
-                Ok(0) => return Progress::Closed,
-                Ok(_) if self.input.len() > LONGEST => return Progress::Closed,
+                Ok(0) => break true,
+                Ok(_) if self.input.len() > LONGEST => break true,
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return Progress::Lines(self.lines()),
-                Err(_) => return Progress::Closed,
+                Err(rustix::io::Errno::AGAIN) => break false,
+                Err(_) => break true,
             }
-        }
+        };
+        let lines = self.lines();
+        Progress { lines, closed }
     }
 
     fn receive(&mut self) -> rustix::io::Result<usize> {
@@ -145,14 +147,16 @@ mod tests {
     fn lines_are_put_together_from_pieces() {
         let (mut client, server) = UnixStream::pair().unwrap();
         let mut connection = Connection::new(server).unwrap();
+        let progress = |lines: &[&str], closed| Progress {
+            lines: lines.iter().map(|line| line.as_bytes().to_vec()).collect(),
+            closed,
+        };
         client.write_all(b"one\ntw").unwrap();
-        assert_eq!(connection.read(), Progress::Lines(vec![b"one".to_vec()]));
+        assert_eq!(connection.read(), progress(&["one"], false));
         client.write_all(b"o\n\nthree\n").unwrap();
-        assert_eq!(
-            connection.read(),
-            Progress::Lines(vec![b"two".to_vec(), b"three".to_vec()])
-        );
+        assert_eq!(connection.read(), progress(&["two", "three"], false));
+        client.write_all(b"last\n").unwrap();
         drop(client);
-        assert_eq!(connection.read(), Progress::Closed);
+        assert_eq!(connection.read(), progress(&["last"], true));
     }
 }

@@ -57,6 +57,7 @@ impl Container {
             container: start.container.clone(),
             attempt: start.attempt,
             pid: 0,
+            started: 0,
             started_ms: Timestamp::now().as_millisecond(),
             exit: None,
         };
@@ -115,6 +116,7 @@ impl Container {
             .stderr(Stdio::piped())
             .spawn()?;
         self.attempt.pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        self.attempt.started = process::stat(self.attempt.pid).map_or(0, |stat| stat.started);
         let outputs = [
             child.stdout.take().map(OwnedFd::from),
             child.stderr.take().map(OwnedFd::from),

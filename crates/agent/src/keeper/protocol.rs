@@ -94,6 +94,9 @@ pub struct Attempt {
     pub attempt: u32,
     /// Its main process; 0 if it could not be started.
     pub pid: i32,
+    /// When that started, in clock ticks since boot: tells it from a later process with the same pid.
+    #[serde(default)]
+    pub started: u64,
     /// Unix time in milliseconds.
     pub started_ms: i64,
     /// How it ended; `None` while it runs.

@@ -78,6 +78,7 @@ mod tests {
                 container: "web".into(),
                 attempt,
                 pid: 9,
+                started: 0,
                 started_ms: 1,
                 exit: None,
             };

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
-use super::connection::{Connection, Progress};
+use super::connection::Connection;
 use super::container::{Container, exit_code};
 use super::log::Stream;
 use super::protocol::{Exec, ExecResult, Request, State};
@@ -182,21 +182,18 @@ impl Supervisor {
             return;
         };
         connection.flush();
-        match connection.read() {
-            Progress::Lines(lines) => {
-                for line in lines {
-                    match serde_json::from_slice(&line) {
-                        Ok(request) => self.handle(id, request),
-                        Err(error) => eprintln!("request not understood: {error}"),
-                    }
-                }
+        let progress = connection.read();
+        for line in progress.lines {
+            match serde_json::from_slice(&line) {
+                Ok(request) => self.handle(id, request),
+                Err(error) => eprintln!("request not understood: {error}"),
             }
-            Progress::Closed => {
-                self.connections.remove(&id);
-                let abandoned = self.execs.iter().filter(|(_, exec)| exec.connection == id);
-                for pid in abandoned.flat_map(|(&pid, _)| process::tree(pid)) {
-                    process::signal(pid, Signal::SIGKILL);
-                }
+        }
+        if progress.closed {
+            self.connections.remove(&id);
+            let abandoned = self.execs.iter().filter(|(_, exec)| exec.connection == id);
+            for pid in abandoned.flat_map(|(&pid, _)| process::tree(pid)) {
+                process::signal(pid, Signal::SIGKILL);
             }
         }
     }

@@ -61,7 +61,7 @@ pub async fn run(node: Arc<Node>, found: Vec<(PathBuf, Place)>, stop: Cancellati
         tokio::select! {
             Some(change) = changes.recv() => workers.take(change, None),
             Some(ended) = workers.tasks.join_next() => match ended {
-                Ok(uid) => drop(workers.latest.remove(&uid)),
+                Ok(uid) => workers.forget(&uid),
                 Err(error) => tracing::error!(%error, "a pod's worker has failed"),
             },
             () = stop.cancelled() => break,
@@ -102,6 +102,13 @@ struct Workers {
 }
 
 impl Workers {
+    /// A worker has ended. A late change may have started another for the same pod.
+    fn forget(&mut self, uid: &str) {
+        if self.latest.get(uid).is_some_and(watch::Sender::is_closed) {
+            self.latest.remove(uid);
+        }
+    }
+
     /// Hands a change to the pod's worker, which is started if there is none. `place`: the pod has a folder already.
     fn take(&mut self, change: Change, place: Option<Place>) {
         let Change { uid, pod } = change;

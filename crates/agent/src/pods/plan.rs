@@ -89,6 +89,7 @@ mod tests {
                 container: "c".into(),
                 attempt: 0,
                 pid: 1,
+                started: 0,
                 started_ms: 1,
                 exit,
             })

@@ -48,11 +48,12 @@ impl Worker {
         }
         let dir = self.dir();
         self.link = launch::find(&dir, &self.uid).await;
+        // What a lost keeper was asked to start will not come; one that lives does not start an attempt twice.
+        self.containers.values_mut().for_each(|run| run.starting = None);
         let attempts = record::attempts(&dir);
         let is_running_on = self.link.is_some();
         for attempt in &attempts {
-            let run = self
-                .containers
+            self.containers
                 .entry(attempt.container.clone())
                 .or_insert_with(|| {
                     // After a stop of the whole cluster, or of the machine, nothing is to wait for earlier crashes.
@@ -67,8 +68,6 @@ impl Worker {
                         ..Run::default()
                     }
                 });
-            // What a lost keeper was asked to start will not come.
-            run.starting = None;
         }
         self.take_attempts(&attempts);
         self.take_reported();

@@ -223,14 +223,19 @@ impl Worker {
         let Some(place) = self.place.take() else { return };
         let (dir, uid) = (self.dir(), self.uid.clone());
         self.containers.clear();
-        if let Some(mut link) = self.link.take() {
-            link.send(Request::Exit { grace_ms: 0 });
-            if tokio::time::timeout(KEEPER_END, link.gone()).await.is_err() {
-                tracing::warn!("the keeper does not end: killing it");
-                let (dir, uid) = (dir.clone(), uid.clone());
-                // It only fails if it panics, and it does not.
-                let _ = tokio::task::spawn_blocking(move || launch::clear(&dir, &uid)).await;
+        let is_left = match self.link.take() {
+            Some(mut link) => {
+                link.send(Request::Exit { grace_ms: 0 });
+                tokio::time::timeout(KEEPER_END, link.gone()).await.is_err()
             }
+            // That of a pod that had ended before was told to end then.
+            None => launch::is_kept(&dir),
+        };
+        if is_left {
+            tracing::warn!("the keeper does not end: killing it");
+            let (dir, uid) = (dir.clone(), uid.clone());
+            // It only fails if it panics, and it does not.
+            let _ = tokio::task::spawn_blocking(move || launch::clear(&dir, &uid)).await;
         }
         if let Err(error) = tokio::fs::remove_dir_all(&dir).await
             && error.kind() != std::io::ErrorKind::NotFound

@@ -68,6 +68,8 @@ pub struct Worker {
     pub(super) cut_short: Option<CutShort>,
     pub(super) is_drained: bool,
     written: Option<PodStatus>,
+    /// The revision of the pod that the latest write made.
+    written_at: u64,
 }
 
 impl Worker {
@@ -99,6 +101,7 @@ impl Worker {
             cut_short: None,
             is_drained: false,
             written: None,
+            written_at: 0,
             pod,
             node,
         }
@@ -126,6 +129,9 @@ impl Worker {
             return self.vanish().await;
         };
         self.pod = pod;
+        if self.is_overwritten() {
+            self.written = None;
+        }
         let step = if self.pod.metadata.deletion_timestamp.is_some() {
             self.terminate().await
         } else {
@@ -250,14 +256,26 @@ impl Worker {
             .patch_status(self.name(), &PatchParams::default(), &Patch::Strategic(body))
             .await;
         match result {
-            Ok(_) => {}
-            Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => {
-                tracing::debug!(code = answer.code, "the pod is another or gone");
-            }
+            Ok(pod) => self.written_at = revision(&pod),
+            Err(kube::Error::Api(answer)) if answer.code == 404 => tracing::debug!("the pod is gone"),
+            // A conflict too: if the pod is another by now, the informer will say so; if not, it is to be written still.
             Err(error) => return Err(error),
         }
         self.written = Some(status);
         Ok(())
+    }
+
+    /// Whether somebody has changed a condition that was written here, as the node controller does while an agent is
+    /// silent, and leaves it to the agent to put it right.
+    fn is_overwritten(&self) -> bool {
+        let ours = self
+            .written
+            .iter()
+            .flat_map(|status| status.conditions.iter().flatten());
+        revision(&self.pod) > self.written_at
+            && ours
+                .map(|ours| (ours, api::pods::condition(&self.pod, &ours.type_)))
+                .any(|(ours, theirs)| theirs.is_none_or(|theirs| theirs.status != ours.status))
     }
 
     pub(super) fn name(&self) -> &str {
@@ -268,6 +286,12 @@ impl Worker {
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or("default");
         Api::namespaced(self.node.client.clone(), namespace)
     }
+}
+
+/// The revision of a version of a pod; 0 if it has none.
+fn revision(pod: &Pod) -> u64 {
+    let text = pod.metadata.resource_version.as_deref();
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// The earlier of two moments, where there are any.

@@ -41,8 +41,19 @@ pub async fn launch(program: &Path, pod: &Path, uid: &str) -> io::Result<Link> {
         .stdout(Stdio::null())
         .stderr(messages)
         .spawn()?;
+    let link = Link::connect(pod).await;
+    if link.is_err() {
+        // The next attempt starts another one, which must be the only one. That it has ended already is no harm.
+        let _ = child.start_kill();
+    }
     tokio::spawn(async move { child.wait().await });
-    Link::connect(pod).await
+    link
+}
+
+/// Whether the keeper that was here last still runs.
+pub fn is_kept(pod: &Path) -> bool {
+    record::read::<Identity>(&pod.join(IDENTITY))
+        .is_some_and(|keeper| process::is_alive(keeper.pid, keeper.started))
 }
 
 /// Connects to the keeper of a pod's folder if it is well. Otherwise nothing of it is left when this returns, and
@@ -68,11 +79,21 @@ pub fn clear(pod: &Path, uid: &str) {
     {
         process::signal(keeper.pid, Signal::SIGKILL);
     }
-    process::kill_marked(uid);
-    for mut attempt in record::attempts(pod)
+    let unfinished: Vec<_> = record::attempts(pod)
         .into_iter()
         .filter(|attempt| attempt.exit.is_none())
+        .collect();
+    for main in unfinished
+        .iter()
+        .filter(|attempt| process::is_alive(attempt.pid, attempt.started))
     {
+        // A program that sets its title, such as nginx, has overwritten the mark that is looked for below.
+        for pid in process::tree(main.pid) {
+            process::signal(pid, Signal::SIGKILL);
+        }
+    }
+    process::kill_marked(uid);
+    for mut attempt in unfinished {
         attempt.exit = Some(Exit {
             code: LOST_CODE,
             signal: None,

@@ -12,8 +12,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::keeper::protocol::{Request, State};
 
-/// How long a keeper may take to answer; it does nothing that lasts, so one that takes longer is not well.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long a keeper may take to start and answer. It does nothing that lasts, but on a machine that is busy or short of
+/// memory it may have to wait its turn; and one that is taken for lost is killed with its pod, so there is no hurry.
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// A socket's path that is short enough whatever its folder's path: it goes through a descriptor of the folder.
 pub struct SocketPath {
@@ -33,7 +34,7 @@ impl SocketPath {
 
     /// The path, which is good while `self` lives.
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}/socket", self.dir.as_raw_fd()))
+        PathBuf::from(format!("/proc/self/fd/{}/keeper.sock", self.dir.as_raw_fd()))
     }
 }
 

@@ -21,6 +21,7 @@ fn attempt(attempt: u32, exit: Option<i32>) -> Attempt {
         container: "c".into(),
         attempt,
         pid: 1,
+        started: 0,
         started_ms: 5_000,
         exit,
     }
