@@ -28,6 +28,8 @@ pub struct Options {
     pub user: User,
     /// Leave it running in the background, with `--detach`.
     pub detached: bool,
+    /// Pods listen on their declared ports.
+    pub declared_ports: bool,
     /// Which kubectl drives it; `None`: the one of the machine.
     pub kubectl: Option<PathBuf>,
 }
@@ -38,6 +40,7 @@ impl Default for Options {
             nodes: 3,
             user: User::Same,
             detached: false,
+            declared_ports: false,
             kubectl: None,
         }
     }
@@ -90,6 +93,9 @@ impl Cluster {
             .arg(self.data_dir());
         if self.options.detached {
             command.arg("--detach");
+        }
+        if self.options.declared_ports {
+            command.arg("--pod-ports=declared");
         }
         let mut server = Background::start(&mut command);
         server.wait_for_line(START, |line| line.contains("https://127.0.0.1:"));
