@@ -269,7 +269,12 @@ impl Datapath {
 
     /// Opens and closes listeners and hands the table to the threads.
     fn publish(&mut self, wanted: BTreeMap<SocketAddr, Arc<Route>>) {
-        self.listeners.retain(|addr, _| wanted.contains_key(addr));
+        for listener in self
+            .listeners
+            .extract_if(.., |addr, _| !wanted.contains_key(addr))
+        {
+            listener.1.stop();
+        }
         let mut entries = Vec::with_capacity(wanted.len());
         for (addr, route) in &wanted {
             let listener = match self.listeners.get(addr) {

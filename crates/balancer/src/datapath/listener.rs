@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, accept_with, bind, ipproto, listen, socket_with, sockopt,
+    AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, bind, ipproto, listen, shutdown,
+    socket_with, sockopt,
 };
 
 /// Connections that may wait to be accepted; the system's own limit also applies.
@@ -61,6 +62,12 @@ impl Listener {
             other => BindError::Other(std::io::Error::from(other).to_string()),
         })?;
         Ok(Self { id, addr, fd })
+    }
+
+    /// Stops listening, though threads may have it open for a while: the address can be listened on again at once.
+    pub fn stop(&self) {
+        // It fails only where it does not listen any more.
+        let _ = shutdown(&self.fd, Shutdown::Read);
     }
 
     /// Takes the next waiting connection, non-blocking.

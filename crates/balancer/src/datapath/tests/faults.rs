@@ -209,3 +209,17 @@ fn a_route_that_is_gone_refuses() {
     balancer.until_drained(&server);
     assert!(TcpStream::connect(balancer.addr).is_err());
 }
+
+#[test]
+fn a_route_that_comes_back_at_once_listens_again() {
+    let server = Server::new();
+    let mut balancer = Balancer::to(&[&server]);
+    for _ in 0..50 {
+        balancer.datapath.apply(&[]);
+        // Panics if the address cannot be had.
+        balancer.route(&[&server]);
+    }
+    let mut client = balancer.client();
+    client.say(GET);
+    server.accept().hear(GET);
+}
