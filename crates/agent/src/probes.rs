@@ -4,12 +4,13 @@
 //! upstream's (`pkg/kubelet/prober`), with one difference: until a container is up for the first time, its startup and
 //! readiness probes run more often than their period, so that a rollout does not wait for the clock; failures then
 //! count, and are told, no more often than the period says. A container with ports and no readiness probe can serve
-//! when its ports accept connections.
+//! when its program accepts connections there.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Probe;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -24,6 +25,9 @@ const EAGER_FIRST: Duration = Duration::from_millis(10);
 const EAGER_LAST: Duration = Duration::from_millis(250);
 /// How long a program may take to listen before the user is told that it does not.
 const START_UP: Duration = Duration::from_secs(10);
+
+/// How long a program may take to react to a connection before it is taken to be one that does not.
+const REACTION: Duration = Duration::from_secs(1);
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,7 +233,7 @@ pub async fn wait_for_ports(
     let mut was_told = false;
     for port in ports {
         let address = SocketAddrV4::new(target.place.ip, port);
-        while TcpStream::connect(address).await.is_err() {
+        while !accepts(address).await {
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(EAGER_LAST);
             if !was_told && Instant::now() >= deadline {
@@ -246,6 +250,20 @@ pub async fn wait_for_ports(
         kind: Kind::Readiness,
         good: true,
     });
+}
+
+/// Whether a program, and not only the system on its behalf, accepts connections: one that ends at once is answered,
+/// ended or reset by whoever takes it. Programs that listen first and load later (nginx's master, gunicorn's) would
+/// otherwise be sent requests that wait until they have loaded.
+async fn accepts(address: SocketAddrV4) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address).await else {
+        return false;
+    };
+    // An error shows below.
+    let _ = stream.shutdown().await;
+    // Whoever leaves such a connection open, unanswered, has to be taken for ready all the same.
+    let _ = tokio::time::timeout(REACTION, stream.read(&mut [0; 1])).await;
+    true
 }
 
 fn not_listening(target: &Target, address: SocketAddrV4, pid: i32) -> String {
@@ -273,6 +291,24 @@ mod tests {
             success_threshold: Some(2),
             ..Probe::default()
         })
+    }
+
+    #[tokio::test]
+    async fn what_only_the_system_accepts_is_not_accepted_yet() {
+        let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))
+            .await
+            .unwrap();
+        let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else {
+            panic!("an IPv4 address")
+        };
+        let asking = tokio::spawn(accepts(address));
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "it says nothing");
+        assert!(!asking.is_finished());
+        drop(stream);
+        assert!(asking.await.unwrap());
+        drop(listener);
+        assert!(!accepts(address).await);
     }
 
     #[test]
