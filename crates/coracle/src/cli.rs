@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and which module does it.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::data_dir::DataDir;
-use crate::{demo, down, image, status, up, verbs};
+use crate::{demo, down, image, output, status, up, verbs};
 
 /// Kubernetes' rolling update on one machine, with plain processes for pods.
 #[derive(Debug, Parser)]
@@ -110,7 +111,9 @@ impl Cli {
             Command::Webserver(args) => Ok(small_runtime()?.block_on(webserver::run(args))),
             Command::Balancer(args) => up::balancer::main(&args),
             Command::Completions { shell } => {
-                clap_complete::generate(shell, &mut Self::command(), "coracle", &mut std::io::stdout());
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "coracle", &mut script);
+                output::text_of(String::from_utf8_lossy(&script))?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Image(command) => image::run(command),
@@ -149,6 +152,7 @@ pub fn init_tracing(default: &str) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
 }

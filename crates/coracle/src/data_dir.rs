@@ -43,14 +43,13 @@ pub struct Lock(
 );
 
 /// What the folder is made of: the only names that [`DataDir::remove`] touches.
-const CONTENTS: [&str; 9] = [
+const CONTENTS: [&str; 8] = [
     "cluster.json",
     "server.lock",
     "server.log",
     "store",
     "pki",
     "kubeconfig",
-    "images.yaml",
     "balancer",
     "nodes",
 ];
@@ -76,6 +75,14 @@ impl DataDir {
         Ok(Self {
             root: std::path::absolute(&path).with_context(|| format!("{}", path.display()))?,
         })
+    }
+
+    /// How a command must be told of this folder: nothing for the default one.
+    pub fn option(&self) -> String {
+        match Self::default_path() {
+            Ok(default) if default == self.root => String::new(),
+            _ => format!(" --data-dir {}", self.root.display()),
+        }
     }
 
     /// Makes the folder, for this user only.
@@ -140,8 +147,9 @@ impl DataDir {
                     .server()
                     .map_or_else(String::new, |server| format!(" (pid {})", server.pid));
                 bail!(
-                    "a coracle server{holder} already runs on {}: use another --data-dir, or stop it with `coracle down`",
-                    self.root.display()
+                    "a coracle server{holder} already runs on {}: use another --data-dir, or stop it with `coracle down{}`",
+                    self.root.display(),
+                    self.option()
                 )
             }
             Err((_, errno)) => bail!("cannot lock {}: {errno}", path.display()),
@@ -189,9 +197,18 @@ impl DataDir {
         )
     }
 
-    /// Removes the cluster's files, and the folder if nothing else is in it.
+    /// Removes the cluster's files, and the folder if nothing else is in it. The image catalogue is the user's.
     pub fn remove(&self) -> anyhow::Result<()> {
-        for name in CONTENTS {
+        self.remove_files(&CONTENTS)
+    }
+
+    /// Removes what a start has made before it knew that the folder can be used.
+    pub fn remove_traces(&self) -> anyhow::Result<()> {
+        self.remove_files(&["server.lock", "server.log"])
+    }
+
+    fn remove_files(&self, names: &[&str]) -> anyhow::Result<()> {
+        for name in names {
             let path = self.root.join(name);
             let result = if path.is_dir() {
                 fs::remove_dir_all(&path)

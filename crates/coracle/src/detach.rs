@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{PodPorts, UpArgs};
 use crate::data_dir::DataDir;
+use crate::output;
 
 /// How the start went.
 #[derive(Serialize, Deserialize)]
@@ -39,27 +40,26 @@ impl Report {
 
     /// The cluster is up.
     pub fn succeeded(&self, welcome: &str) -> anyhow::Result<()> {
-        self.send(&Outcome::Up(welcome.to_owned()))
+        match self.send(&Outcome::Up(welcome.to_owned())) {
+            // A launcher that was stopped is gone: nobody needs to know.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(error).context("cannot tell the launcher that the cluster is up")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The cluster could not start, or has failed.
-    pub fn failed(&self, why: &str) -> anyhow::Result<()> {
-        tracing::error!("{why}");
-        self.send(&Outcome::Failed(why.to_owned()))
+    pub fn failed(&self, why: &str) {
+        if self.send(&Outcome::Failed(why.to_owned())).is_err() {
+            // The launcher has heard that the cluster was up, and gone: the log is all there is.
+            tracing::error!("{why}");
+        }
     }
 
-    fn send(&self, outcome: &Outcome) -> anyhow::Result<()> {
-        let sent = (&self.0).write_all(&serde_json::to_vec(outcome)?);
-        // A launcher that has heard what it waited for, or was stopped, is gone: nobody needs to know more.
-        let _ = self.0.shutdown(std::net::Shutdown::Both);
-        sent.or_else(|error| {
-            if error.kind() == std::io::ErrorKind::BrokenPipe {
-                Ok(())
-            } else {
-                Err(error)
-            }
-        })
-        .context("cannot tell the launcher how the start went")
+    fn send(&self, outcome: &Outcome) -> std::io::Result<()> {
+        (&self.0).write_all(&serde_json::to_vec(outcome)?)?;
+        self.0.shutdown(std::net::Shutdown::Both)
     }
 }
 
@@ -85,7 +85,10 @@ pub fn launch(args: &UpArgs) -> anyhow::Result<ExitCode> {
     ours.read_to_end(&mut answer).context("the server")?;
     match serde_json::from_slice(&answer) {
         Ok(Outcome::Up(welcome)) => {
-            println!("{welcome}\nIt stays up; `coracle down` stops it.");
+            output::line(format_args!(
+                "{welcome}\nIt stays up; `coracle down{}` stops it.",
+                data_dir.option()
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
         Ok(Outcome::Failed(why)) => bail!(why),

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::cli::DownArgs;
 use crate::data_dir::DataDir;
-use crate::{kubeconfig, up};
+use crate::{kubeconfig, output, up};
 
 /// How long the server may take to stop its pods, the balancer and itself.
 const SERVER_LIMIT: Duration = Duration::from_secs(30);
@@ -30,7 +30,10 @@ pub fn command(args: &DownArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let Some(settings) = data_dir.settings()? else {
-        println!("There is no cluster in {}.", data_dir.root().display());
+        output::line(format_args!(
+            "There is no cluster in {}.",
+            data_dir.root().display()
+        ))?;
         return Ok(ExitCode::SUCCESS);
     };
     // From here on nobody else works on this folder; what a killed server left behind is ours to end.
@@ -39,17 +42,19 @@ pub fn command(args: &DownArgs) -> anyhow::Result<ExitCode> {
     up::balancer::stop(&data_dir);
     pods.with_context(|| format!("cannot stop the pods of {}", data_dir.root().display()))?;
     if args.keep_data {
-        println!(
+        output::line(format_args!(
             "The cluster is stopped; its objects stay in {}.",
             data_dir.root().display()
-        );
+        ))?;
     } else {
         // A start that failed early has written neither this one nor the user's.
-        if let Ok(ours) = std::fs::read_to_string(data_dir.kubeconfig("admin")) {
-            kubeconfig::remove(&settings.kubeconfig, &settings.context, &ours)?;
+        if let Ok(ours) = std::fs::read_to_string(data_dir.kubeconfig("admin"))
+            && let Err(error) = kubeconfig::remove(&settings.kubeconfig, &settings.context, &ours)
+        {
+            eprintln!("warning: the context {} stays: {error:#}", settings.context);
         }
         data_dir.remove()?;
-        println!("The cluster is gone.");
+        output::line(format_args!("The cluster is gone."))?;
     }
     drop(lock);
     Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ use clap::Subcommand;
 
 use crate::cli::ClusterArgs;
 use crate::data_dir::DataDir;
+use crate::output;
 
 /// What to do with the catalogue.
 #[derive(Debug, Subcommand)]
@@ -56,10 +57,20 @@ pub fn run(command: ImageCommand) -> anyhow::Result<ExitCode> {
         } => {
             let data_dir = DataDir::new(cluster.data_dir)?;
             data_dir.create()?;
+            if name == "host" || name.starts_with("host:") {
+                bail!("the image `host` runs a pod's command as it is given, and cannot be another program");
+            }
             let mut words = program.into_iter();
             let Some(program) = words.next() else {
                 bail!("say which program: -- PROGRAM ARGS...")
             };
+            if images::find_program(&program).is_none() {
+                eprintln!(
+                    "warning: there is no program {program} on this machine yet: pods of it will not start"
+                );
+            }
+            let file = Images::file(data_dir.root());
+            let known = images::list(&file)?.iter().any(|entry| entry.name == name);
             let entry = Entry {
                 name: name.clone(),
                 program,
@@ -67,8 +78,11 @@ pub fn run(command: ImageCommand) -> anyhow::Result<ExitCode> {
                 env: env.into_iter().collect(),
                 stop_signal,
             };
-            images::add(&Images::file(data_dir.root()), entry)?;
-            println!("image {name} added");
+            images::add(&file, entry)?;
+            output::line(format_args!(
+                "image {name} {}",
+                if known { "replaced" } else { "added" }
+            ))?;
         }
         ImageCommand::List { cluster } => list(&DataDir::new(cluster.data_dir)?)?,
         ImageCommand::Remove { cluster, name } => {
@@ -76,7 +90,7 @@ pub fn run(command: ImageCommand) -> anyhow::Result<ExitCode> {
             if !images::remove(&Images::file(data_dir.root()), &name)? {
                 bail!("there is no image {name:?} of yours: `coracle image list` shows what there is");
             }
-            println!("image {name} removed");
+            output::line(format_args!("image {name} removed"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -93,7 +107,7 @@ fn list(data_dir: &DataDir) -> anyhow::Result<()> {
     rows.extend(images::BUILT_IN.map(|(name, what)| (name.to_owned(), what.to_owned())));
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     for (name, program) in rows {
-        println!("{name:width$}   {program}");
+        output::line(format_args!("{name:width$}   {program}"))?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod down;
 mod image;
 mod kubeconfig;
 mod network;
+mod output;
 mod process;
 mod status;
 mod up;
@@ -23,6 +24,7 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(code) => code,
+        Err(error) if output::reader_left(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -189,8 +189,8 @@ pub fn signal_number(name: &str) -> Option<i32> {
     Signal::from_str(&name).ok().map(|signal| signal as i32)
 }
 
-/// A program in PATH, or where systems keep servers, which an ordinary user's PATH may not name.
-fn find_program(name: &str) -> Option<PathBuf> {
+/// A program by its path or in PATH, or where systems keep servers, which an ordinary user's PATH may not name.
+pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from);
     let mut candidates = std::env::split_paths(&path)

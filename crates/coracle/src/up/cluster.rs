@@ -15,6 +15,7 @@ use crate::cli::{PodPorts, UpArgs};
 use crate::data_dir::{DataDir, Lock, Settings, write_private};
 use crate::kubeconfig;
 use crate::network::Network;
+use crate::process::ProcessId;
 
 use super::balancer::Balancer;
 use super::{components, settings};
@@ -93,8 +94,25 @@ impl Cluster {
         let data_dir = DataDir::new(options.data_dir.clone())?;
         data_dir.create()?;
         let lock = data_dir.lock()?;
-        let running_balancer = super::balancer::running(&data_dir);
-        let start = settings::settle(&data_dir, &options, running_balancer.is_some()).await?;
+        let is_new = data_dir.settings()?.is_none();
+        let balancer = super::balancer::running(&data_dir);
+        // What a first start leaves when it fails is nobody's cluster.
+        let start = match settings::settle(&data_dir, &options, balancer.is_some()).await {
+            Err(error) if is_new => return Err(keeping(error, data_dir.remove_traces())),
+            start => start?,
+        };
+        match Self::start_in(data_dir.clone(), lock, balancer, start).await {
+            Err(error) if is_new => Err(keeping(error, data_dir.remove())),
+            started => started,
+        }
+    }
+
+    async fn start_in(
+        data_dir: DataDir,
+        lock: Lock,
+        running_balancer: Option<ProcessId>,
+        start: settings::Start,
+    ) -> anyhow::Result<Self> {
         let (loops, serving) = (Stage::default(), Stage::default());
         let network = Network(start.settings.network);
         let directory = Arc::new(components::Directory::default());
@@ -200,6 +218,14 @@ impl fmt::Display for Welcome<'_> {
             write!(f, "Then try: kubectl get nodes")
         }
     }
+}
+
+/// The error that counts; one met while cleaning up after it is only logged.
+fn keeping(error: anyhow::Error, cleaned: anyhow::Result<()>) -> anyhow::Error {
+    if let Err(also) = cleaned {
+        tracing::warn!("cannot clean up: {also:#}");
+    }
+    error
 }
 
 fn admin() -> Identity {

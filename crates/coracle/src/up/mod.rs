@@ -5,7 +5,7 @@ mod cluster;
 mod components;
 mod settings;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -26,7 +26,7 @@ pub fn command(args: UpArgs) -> anyhow::Result<ExitCode> {
         let up = detach::Report::take()?;
         return match runtime()?.block_on(serve(args, |text| up.succeeded(text))) {
             Err(error) => {
-                up.failed(&format!("{error:#}"))?;
+                up.failed(&format!("{error:#}"));
                 Ok(ExitCode::FAILURE)
             }
             done => done,
@@ -53,6 +53,9 @@ async fn serve(args: UpArgs, announce: impl Fn(&str) -> anyhow::Result<()>) -> a
         _ = terminate.recv() => Ok(()),
         failed = cluster.failed() => Err(failed),
     };
+    if std::io::stdout().is_terminal() {
+        println!("Stopping the pods, the balancer and the server...");
+    }
     cluster.stop().await?;
     stopped.map(|()| ExitCode::SUCCESS)
 }

@@ -15,7 +15,8 @@ use super::catalogue::{Catalogue, Resource};
 use super::manifest::{self, Manifest};
 use super::rest::{Objects, PatchType};
 use super::schema::Document;
-use super::{Namespace, failure, merge, output};
+use super::{Namespace, failure, merge};
+use crate::output;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const MANAGER: &str = "kubectl-client-side-apply";

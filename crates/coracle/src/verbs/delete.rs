@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::catalogue::{Catalogue, Resource};
 use super::rest::Objects;
 use super::selection::Selection;
-use super::{Namespace, apply, failure, manifest, output};
+use super::{Namespace, apply, failure, manifest};
+use crate::output;
 
 /// Arguments of `delete`.
 #[derive(Debug, Args)]

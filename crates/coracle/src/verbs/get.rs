@@ -15,7 +15,8 @@ use super::catalogue::{Catalogue, Resource};
 use super::rest::Objects;
 use super::selection::Selection;
 use super::table::{Printer, Style, Table};
-use super::{Namespace, failure, output};
+use super::{Namespace, failure};
+use crate::output;
 
 /// Arguments of `get`.
 #[derive(Debug, Args)]

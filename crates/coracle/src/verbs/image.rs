@@ -7,10 +7,11 @@ use clap::Args;
 use kube::Client;
 use serde_json::{Value, json};
 
+use super::Namespace;
 use super::catalogue::Catalogue;
 use super::rest::{Objects, PatchType};
 use super::selection::Selection;
-use super::{Namespace, output};
+use crate::output;
 
 /// Arguments of `set image`.
 #[derive(Debug, Args)]

@@ -14,7 +14,6 @@ mod image;
 mod logs;
 mod manifest;
 mod merge;
-mod output;
 pub mod rest;
 pub mod rollout;
 mod scale;
@@ -26,6 +25,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use kube::Client;
+
+use crate::output;
 
 /// A kubectl-like verb with its arguments.
 #[derive(Debug, Subcommand)]
@@ -74,7 +75,7 @@ impl Namespace {
 /// Runs `verb` and says on stderr, in kubectl's words, what went wrong. Exit code 1 if anything did.
 ///
 /// # Errors
-/// None at present: every failure has been printed when this returns.
+/// Only if our reader has left: every other failure has been printed when this returns.
 pub async fn run(verb: Verb, client: Client) -> anyhow::Result<ExitCode> {
     let done = match verb {
         Verb::Apply(args) => apply::run(args, client).await,
@@ -87,7 +88,7 @@ pub async fn run(verb: Verb, client: Client) -> anyhow::Result<ExitCode> {
     };
     Ok(match done {
         Ok(code) => code,
-        Err(error) if output::reader_left(&error) => ExitCode::SUCCESS,
+        Err(error) if output::reader_left(&error) => return Err(error),
         Err(error) => {
             failure::print(&error);
             ExitCode::FAILURE

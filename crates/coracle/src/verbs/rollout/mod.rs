@@ -20,9 +20,10 @@ use kube::{Api, Client, ResourceExt as _};
 pub use status::{Progress, progress};
 pub use undo::run as undo;
 
+use super::Namespace;
 use super::catalogue::Catalogue;
 use super::selection::Selection;
-use super::{Namespace, output};
+use crate::output;
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const MANAGER: &str = "kubectl-rollout";

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::watcher::watch_object;
 use kube::{Api, ResourceExt as _};
 
-use super::super::output;
+use crate::output;
 
 /// How far a rollout is.
 #[derive(Clone, Debug, PartialEq, Eq)]
