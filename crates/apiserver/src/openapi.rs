@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use api::kind::Subresource;
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::ACCEPT;
+use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
@@ -73,6 +74,26 @@ impl OpenApi {
         let document = Bytes::from(build(version, &resources).to_string());
         self.documents.lock().insert(name.to_owned(), document.clone());
         Ok(body::json(StatusCode::OK, document))
+    }
+}
+
+/// The media type of OpenAPI v2 as clients ask for it, and as it is answered.
+const VERSION_2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// gnostic's `openapi.v2.Document` with `swagger` (1), `info` {`title` (1), `version` (2)} (2) and empty `paths` (8).
+const VERSION_2_DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x11\x0a\x0aKubernetes\x12\x03v1.\x42\x00";
+
+/// OpenAPI v2, in which nothing is described: it says no more than that v3 is to be asked. A kubectl that finds a kind
+/// in neither goes on and says "no matches for kind"; without this document it says that the download has failed.
+pub(crate) fn version_2(headers: &HeaderMap) -> Result<Response, Failure> {
+    let asked = headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .unwrap_or_default();
+    if asked.contains("com.github.proto-openapi.spec.v2") {
+        Ok(body::typed(StatusCode::OK, VERSION_2, VERSION_2_DOCUMENT))
+    } else {
+        Err(Failure::NoSuchPath)
     }
 }
 

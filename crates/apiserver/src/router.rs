@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use crate::auth::{self, Identity};
 use crate::body::{self, Request, Response};
 use crate::call::Call;
+use crate::openapi;
 use crate::path::{ObjectPath, Path};
 use crate::query::Query;
 use crate::server::Core;
@@ -56,7 +57,8 @@ async fn route(core: Arc<Core>, request: Request) -> Result<Response, Failure> {
         Path::OpenApi(name) => core
             .openapi
             .document(&core.registry, &core.config.version.git_version, &name),
-        Path::OpenApiV2 | Path::Unknown | Path::Health(_) => Err(Failure::NoSuchPath),
+        Path::OpenApiV2 => openapi::version_2(request.headers()),
+        Path::Unknown | Path::Health(_) => Err(Failure::NoSuchPath),
         path => core.discovery.respond(&path, request.headers()),
     }
 }

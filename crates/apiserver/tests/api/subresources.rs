@@ -162,6 +162,25 @@ async fn openapi_has_what_kubectl_looks_up() {
 }
 
 #[tokio::test]
+async fn openapi_v2_says_only_that_it_is_there() {
+    let door = Door::open().await;
+    let request = Request::get("/openapi/v2")
+        .header(
+            "accept",
+            "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+        )
+        .body(coracle_apiserver::full(""))
+        .unwrap();
+    let response = door.send(request).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let media = &response.headers()["content-type"];
+    assert_eq!(
+        media,
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    );
+}
+
+#[tokio::test]
 async fn health_and_its_check() {
     let door = Door::open().await;
     assert_eq!(door.get("/livez").await, (StatusCode::OK, json!("ok")));
