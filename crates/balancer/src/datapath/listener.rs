@@ -10,6 +10,8 @@ use rustix::net::{
     socket_with, sockopt,
 };
 
+use super::socket::tune;
+
 /// Connections that may wait to be accepted; the system's own limit also applies.
 const BACKLOG: i32 = 4096;
 
@@ -96,7 +98,7 @@ fn open(addr: SocketAddr) -> Result<OwnedFd, Errno> {
     )?;
     sockopt::set_socket_reuseaddr(&fd, true)?;
     // Accepted connections inherit it.
-    sockopt::set_tcp_nodelay(&fd, true)?;
+    tune(&fd, addr)?;
     bind(&fd, &addr)?;
     listen(&fd, BACKLOG)?;
     Ok(fd)

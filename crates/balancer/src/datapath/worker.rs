@@ -24,7 +24,7 @@ use super::table::{Route, Table};
 use super::wires::Wires;
 
 /// Bytes that are read at once.
-const SCRATCH: usize = 64 * 1024;
+const SCRATCH: usize = 256 * 1024;
 /// Events that are taken at once.
 const EVENTS: usize = 256;
 /// Connections that are accepted from one listener at once.
