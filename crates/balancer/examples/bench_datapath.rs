@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 /// As many as haproxy is given.
 const THREADS: usize = 2;
 /// Connections that share the rate.
-const CONNECTIONS: u32 = 16;
+const CONNECTIONS: u32 = 64;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Not counted: caches fill.
