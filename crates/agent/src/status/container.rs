@@ -49,6 +49,16 @@ pub fn status(container: &Container, known: &ContainerKnown, has_init: bool) -> 
     }
 }
 
+/// The same of an init container: it is ready when it has done its work, unless it is a sidecar (upstream
+/// `pkg/kubelet/prober/prober_manager.go`).
+pub fn init(container: &Container, mut status: ContainerStatus) -> ContainerStatus {
+    if !api::pods::is_sidecar(container) {
+        let ended = status.state.as_ref().and_then(|state| state.terminated.as_ref());
+        status.ready = ended.is_some_and(|ended| ended.exit_code == 0);
+    }
+    status
+}
+
 fn time(milliseconds: i64) -> Option<Time> {
     Timestamp::from_millisecond(milliseconds).ok().map(Time)
 }

@@ -106,15 +106,14 @@ pub fn status(known: &Known<'_>) -> PodStatus {
     let spec = known.pod.spec.as_ref().unwrap_or(&default);
     let phase = phase::phase(known, spec);
     let has_init = spec.init_containers.as_ref().is_some_and(|list| !list.is_empty());
-    let statuses = |containers: &[Container]| {
-        let one = |c: &Container| container::status(c, &known.of(c), has_init);
-        Some(containers.iter().map(one).collect()).filter(|list: &Vec<_>| !list.is_empty())
-    };
+    let one = |c: &Container| container::status(c, &known.of(c), has_init);
+    let list = |statuses: Vec<_>| Some(statuses).filter(|list| !list.is_empty());
+    let init = spec.init_containers.iter().flatten();
     PodStatus {
         phase: Some(phase.to_string()),
         conditions: Some(conditions::conditions(known, spec, phase)),
-        container_statuses: statuses(&spec.containers),
-        init_container_statuses: statuses(spec.init_containers.as_deref().unwrap_or_default()),
+        container_statuses: list(spec.containers.iter().map(one).collect()),
+        init_container_statuses: list(init.map(|c| container::init(c, one(c))).collect()),
         host_ip: Some(known.node_ip.to_string()),
         host_ips: Some(vec![HostIP {
             ip: known.node_ip.to_string(),

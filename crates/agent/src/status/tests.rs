@@ -141,6 +141,31 @@ fn init_containers_hold_the_phase() {
 }
 
 #[test]
+fn an_init_container_is_ready_when_it_is_done() {
+    let pod = pod(json!({"containers": [{"name": "a"}],
+        "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}]}));
+    for (init, sidecar, expected) in [
+        (
+            ContainerKnown::default(),
+            ContainerKnown::default(),
+            [false, false],
+        ),
+        (runs(true), runs(true), [false, true]),
+        (ended(1), ended(1), [false, false]),
+        (ended(0), ended(0), [true, false]),
+    ] {
+        let status = with(&pod, &[("i", init), ("s", sidecar)], None, 2);
+        let ready: Vec<bool> = status
+            .init_container_statuses
+            .unwrap()
+            .iter()
+            .map(|s| s.ready)
+            .collect();
+        assert_eq!(ready, expected);
+    }
+}
+
+#[test]
 fn a_deleted_pod_ends_when_its_containers_have() {
     let mut pod = pod(json!({"containers": [{"name": "a"}]}));
     pod.metadata.deletion_timestamp = Some(Time(at(5)));
