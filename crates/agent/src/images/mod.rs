@@ -72,6 +72,12 @@ pub enum ImageError {
         "image \"{0}\" is not in the image catalogue: add it with `coracle image add {0} -- PROGRAM ARGS...`"
     )]
     Unknown(String),
+    /// The built-in nginx has no such tag.
+    #[error(
+        "there is no image \"{0}\": nginx has released no such version (to run a program of yours under this \
+         name, add it with `coracle image add {0} -- PROGRAM ARGS...`)"
+    )]
+    NotReleased(String),
     /// The catalogue's file cannot be used.
     #[error("{0}")]
     Catalogue(String),
@@ -137,7 +143,9 @@ impl Images {
             });
         }
         let (program, stop_signal) = match (reference.name.as_str(), reference.tag.as_deref(), &self.nginx) {
-            ("nginx", tag, _) if !nginx_tags::is_known(tag.unwrap_or("latest")) => return Err(unknown()),
+            ("nginx", Some(tag), _) if !nginx_tags::is_known(tag) => {
+                return Err(ImageError::NotReleased(format!("nginx:{tag}")));
+            }
             ("nginx", _, Some(nginx)) => (Program::Nginx(nginx.clone()), Signal::SIGQUIT),
             ("nginx", _, None) => (Program::Webserver(true), Signal::SIGQUIT),
             ("webserver", ..) => (Program::Webserver(false), Signal::SIGTERM),
@@ -216,15 +224,29 @@ mod tests {
             Program::Webserver(false)
         );
         assert_eq!(images.resolve("host").unwrap().program, Program::Host);
-        assert!(matches!(
-            images.resolve("nginx:1.161"),
-            Err(ImageError::Unknown(_))
-        ));
         assert!(matches!(images.resolve("Nginx"), Err(ImageError::InvalidName(_))));
         let without = Images::with_nginx(dir.path(), None);
         assert_eq!(
             without.resolve("nginx").unwrap().program,
             Program::Webserver(true)
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_is_told_with_a_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let images = Images::with_nginx(dir.path(), None);
+        let said = |image: &str| images.resolve(image).unwrap_err().to_string();
+        for image in ["nginx:1.161", "docker.io/library/nginx:9.9.9"] {
+            let said = said(image);
+            assert!(said.contains("nginx has released no such version"), "{said}");
+            let name = image.trim_start_matches("docker.io/library/");
+            assert!(said.contains(&format!("`coracle image add {name} -- ")), "{said}");
+        }
+        let shop = said("shop:2");
+        assert!(
+            shop.contains("not in the image catalogue") && shop.contains("`coracle image add shop:2 -- "),
+            "{shop}"
         );
     }
 
