@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use informer::{Informer, Recorder};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Client;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ pub struct Agent {
     config: Config,
     client: Client,
     pods: Informer<Pod>,
+    services: Informer<Service>,
     network: Network,
     addresses: AddressPool,
     /// Pods that ran before.
@@ -28,7 +29,7 @@ pub struct Agent {
 impl Agent {
     /// An agent that has not started yet. The addresses and ports of pods that it finds running are taken at once, so
     /// make all agents of a process before the first one runs.
-    pub fn new(config: Config, client: Client, pods: Informer<Pod>) -> Self {
+    pub fn new(config: Config, client: Client, pods: Informer<Pod>, services: Informer<Service>) -> Self {
         let network = Network::new(config.network, DEFAULT_MAX_PODS);
         let addresses = network.pool(config.node_index);
         let found = sandbox::existing(&sandbox::pods_dir(&config.data_dir, &config.node_name));
@@ -42,6 +43,7 @@ impl Agent {
             config,
             client,
             pods,
+            services,
             network,
             addresses,
             found,
@@ -65,6 +67,7 @@ impl Agent {
             config,
             client,
             pods,
+            services,
             network,
             addresses,
             found,
@@ -76,6 +79,7 @@ impl Agent {
             config,
             client,
             pods,
+            services,
             network,
             addresses,
         });

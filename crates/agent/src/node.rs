@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use informer::{Informer, Recorder};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Client;
 
 use crate::images::Images;
@@ -54,6 +54,8 @@ pub struct Node {
     pub client: Client,
     /// The pods of all nodes.
     pub pods: Informer<Pod>,
+    /// The Services of all namespaces: containers are told of theirs.
+    pub services: Informer<Service>,
     /// Records the agent's events.
     pub recorder: Recorder,
     /// How addresses are divided.

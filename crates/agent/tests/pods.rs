@@ -15,7 +15,7 @@ use clap::Parser;
 use coracle_agent::{Agent, Config, Images, PodPorts, PortAllocator, images, keeper, process};
 use http_body_util::{BodyExt as _, Full};
 use informer::Informer;
-use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod, Service};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
@@ -64,6 +64,7 @@ fn main() -> ExitCode {
         ),
         test("an_image_that_is_added_is_found", an_image_that_is_added_is_found),
         test("a_job_completes", a_job_completes),
+        test("a_pod_is_told_of_services", a_pod_is_told_of_services),
         test(
             "a_pod_that_is_gone_leaves_nothing",
             a_pod_that_is_gone_leaves_nothing,
@@ -104,6 +105,7 @@ struct Cluster {
     dir: tempfile::TempDir,
     client: Client,
     pods: Informer<Pod>,
+    services: Informer<Service>,
     agent: Option<(JoinHandle<()>, CancellationToken)>,
     service: coracle_agent::NodeService,
 }
@@ -137,12 +139,19 @@ impl Cluster {
         };
         let tasks = TaskTracker::new();
         let pods = Informer::start(Api::all(client.clone()), index, &tasks, CancellationToken::new());
+        let services = Informer::start(
+            Api::all(client.clone()),
+            |_| Vec::new(),
+            &tasks,
+            CancellationToken::new(),
+        );
         let service =
             coracle_agent::NodeService::new(tower::service_fn(|_| async { Err("not started".into()) }));
         let mut cluster = Self {
             dir,
             client,
             pods,
+            services,
             agent: None,
             service,
         };
@@ -163,7 +172,8 @@ impl Cluster {
             images: Images::with_nginx(self.dir.path(), None),
             ports: PortAllocator::default(),
         };
-        let agent = Agent::new(config, self.client.clone(), self.pods.clone());
+        let (pods, services) = (self.pods.clone(), self.services.clone());
+        let agent = Agent::new(config, self.client.clone(), pods, services);
         self.service = agent.service();
         let stop = CancellationToken::new();
         self.agent = Some((tokio::spawn(agent.run(stop.clone())), stop));
@@ -437,6 +447,31 @@ async fn a_job_completes() {
     let keeper = cluster.keeper(&pod);
     while process::is_alive(keeper.pid, keeper.started) {
         tokio::task::yield_now().await;
+    }
+}
+
+async fn a_pod_is_told_of_services() {
+    let cluster = Cluster::start().await;
+    let services: Api<Service> = Api::namespaced(cluster.client.clone(), "default");
+    for (name, address) in [("shop", Value::Null), ("peers", json!("None"))] {
+        let service =
+            json!({"metadata": {"name": name}, "spec": {"clusterIP": address, "ports": [{"port": 8080}]}});
+        let service: Service = serde_json::from_value(service).unwrap();
+        let made = services.create(&PostParams::default(), &service).await.unwrap();
+        let version = made.metadata.resource_version.clone().unwrap();
+        let key = informer::Key::of(&made);
+        cluster.services.caught_up(&key, &version).await;
+    }
+    for (name, links, expected) in [
+        ("linked", true, "shop kubernetes\n"),
+        ("alone", false, "kubernetes\n"),
+    ] {
+        let script = "echo ${SHOP_SERVICE_HOST:+shop} ${PEERS_SERVICE_HOST:+peers} ${KUBERNETES_PORT_443_TCP:+kubernetes}";
+        let container = json!({"name": "c", "image": "host", "command": ["sh", "-c", script]});
+        let spec = json!({"restartPolicy": "Never", "enableServiceLinks": links});
+        cluster.create(name, spec, container).await;
+        cluster.wait(name, api::pods::is_finished).await;
+        assert_eq!(cluster.log(name, "").await, expected);
     }
 }
 

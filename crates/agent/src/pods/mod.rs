@@ -41,8 +41,10 @@ pub async fn run(node: Arc<Node>, found: Vec<(PathBuf, Place)>, stop: Cancellati
         tasks: JoinSet::new(),
         stop: stop.clone(),
     };
+    // The Services too: a container is told of them when it starts, and never again.
+    let synced = async { tokio::join!(workers.node.pods.synced(), workers.node.services.synced()) };
     tokio::select! {
-        () = workers.node.pods.synced() => {}
+        _ = synced => {}
         () = stop.cancelled() => return,
     }
     // Everything of the first list is in the channel by now. What has a folder and is not listed has been deleted.

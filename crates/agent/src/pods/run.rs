@@ -112,10 +112,12 @@ impl Worker {
             (Some(place), Some(spec)) => {
                 match Objects::fetch(&self.node.client, &place.namespace, spec).await {
                     Ok(objects) => {
+                        let services = start::services_of_pod(&self.node.services, &place.namespace, spec);
                         let site = Site {
                             pod: &self.pod,
                             dir: &self.dir(),
                             place,
+                            services: &services,
                             node: &self.node.config.node_name,
                             node_ip: self.node.ip,
                             program: &self.node.config.program,

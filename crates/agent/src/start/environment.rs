@@ -1,12 +1,12 @@
 //! The environment of a container.
 //!
-//! In this order, later ones win: PATH and what tells the pod its place; the image's variables; `envFrom`; `env`, where
+//! In this order, later ones win: the Services; PATH and what tells the pod its place; the image's variables; `envFrom`; `env`, where
 //! `$(NAME)` may refer to all before it.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource};
 
-use super::{Environment, Objects, Site, StartError, fields, listen_ports};
+use super::{Environment, Objects, Site, StartError, fields, listen_ports, services};
 use crate::expansion::expand;
 use crate::images::{Image, Program};
 
@@ -20,7 +20,8 @@ pub fn build(
     image: &Image,
     objects: &Objects,
 ) -> Result<Environment, StartError> {
-    let mut env = place(site, container, image);
+    let mut env = services::variables(site.services);
+    env.extend(place(site, container, image));
     if let Program::User { env: variables, .. } = &image.program {
         env.extend(variables.clone());
     }

@@ -1,20 +1,22 @@
 //! From a container of a pod to what its keeper starts: program, arguments, environment, folders.
 //!
-//! Flows in: pod, image, place, and the ConfigMaps and Secrets that the pod names. Flows out: a [`Start`], or the reason
+//! Flows in: pod, image, place, the ConfigMaps and Secrets that the pod names, and the Services it is told of. Flows out: a [`Start`], or the reason
 //! why the container waits. Pure but for the folders and files that it makes in the pod's folder.
 
 mod command;
 mod environment;
 mod fields;
 mod objects;
+mod services;
 mod volumes;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, Service};
 
 use crate::images::Image;
 use crate::keeper::protocol::Start;
@@ -22,6 +24,7 @@ use crate::process::{CONTAINER_MARK, POD_MARK};
 use crate::sandbox::Place;
 
 pub use objects::Objects;
+pub use services::of_pod as services_of_pod;
 
 /// Size in bytes at which a log file is rotated.
 const LOG_LIMIT: u64 = 10 << 20;
@@ -35,6 +38,8 @@ pub struct Site<'a> {
     pub dir: &'a Path,
     /// Its address and ports.
     pub place: &'a Place,
+    /// The Services it is told of.
+    pub services: &'a [Arc<Service>],
     /// The node's name.
     pub node: &'a str,
     /// The node's address.

@@ -36,11 +36,14 @@ fn run(spec: serde_json::Value, image: &Image) -> Result<Start, StartError> {
         "spec": spec,
     }))
     .unwrap();
+    let shop =
+        json!({"metadata": {"name": "shop"}, "spec": {"clusterIP": "127.96.0.7", "ports": [{"port": 80}]}});
     let dir = tempfile::tempdir().unwrap();
     let site = Site {
         pod: &pod,
         dir: dir.path(),
         place: &place(),
+        services: &[Arc::new(serde_json::from_value(shop).unwrap())],
         node: "node-1",
         node_ip: Ipv4Addr::new(127, 10, 1, 1),
         program: Path::new("/bin/coracle"),
@@ -74,6 +77,26 @@ fn a_container_knows_its_place_and_ports() {
         ("PORT_53", "53"),
         ("CORACLE_POD_UID", "u-1"),
         ("CORACLE_CONTAINER", "c"),
+    ] {
+        assert_eq!(variable(&start, name).as_deref(), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn a_container_knows_the_services() {
+    let spec = json!({"containers": [{
+        "name": "c", "image": "host", "command": ["curl", "$(SHOP_PORT)"],
+        "env": [
+            {"name": "URL", "value": "http://$(SHOP_SERVICE_HOST)/"},
+            {"name": "SHOP_SERVICE_HOST", "value": "mine"},
+        ],
+    }]});
+    let start = run(spec, &host()).unwrap();
+    assert_eq!(start.args, ["tcp://127.96.0.7:80"]);
+    for (name, value) in [
+        ("URL", "http://127.96.0.7/"),
+        ("SHOP_SERVICE_HOST", "mine"),
+        ("SHOP_SERVICE_PORT", "80"),
     ] {
         assert_eq!(variable(&start, name).as_deref(), Some(value), "{name}");
     }

@@ -105,7 +105,8 @@ fn agents(
                 images: images.clone(),
                 ports: ports.clone(),
             };
-            Ok(agent::Agent::new(config, client, caches.pods.clone()))
+            let (pods, services) = (caches.pods.clone(), caches.services.clone());
+            Ok(agent::Agent::new(config, client, pods, services))
         })
         .collect()
 }
