@@ -13,6 +13,7 @@ mod expansion;
 mod hooks;
 pub mod images;
 pub mod keeper;
+mod low_ports;
 mod network;
 mod nginx;
 mod node;

@@ -1,6 +1,6 @@
 //! A pod's place and keeper: found again, or made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use super::container::Run;
 use super::worker::Worker;
 use crate::PodPorts;
 use crate::keeper::record;
+use crate::low_ports;
 use crate::sandbox::{self, Place, launch};
 use crate::status::container_id;
 
@@ -115,6 +116,7 @@ impl Worker {
                     source,
                 })
                 .inspect_err(|_| self.node.give_back(&place))?;
+            self.tell_forbidden_ports(&place);
             self.place = Some(Arc::new(place));
             // So that the user sees an address and ContainerCreating at once; a failure is made good by the step's end.
             let _ = self.write_status().await;
@@ -141,12 +143,12 @@ impl Worker {
             host_network,
             ports: BTreeMap::new(),
         };
-        if host_network || self.node.config.pod_ports == PodPorts::Declared {
+        if self.listens_as_declared(&place) {
             return Ok(place);
         }
-        for key in self.port_keys() {
+        for (number, protocol) in self.ports() {
             match self.node.config.ports.take() {
-                Some(port) => drop(place.ports.insert(key, port)),
+                Some(port) => drop(place.ports.insert(api::ports::key(number, &protocol), port)),
                 None => {
                     self.node.give_back(&place);
                     return Err(SetUpError::NoPort);
@@ -156,25 +158,43 @@ impl Worker {
         Ok(place)
     }
 
-    /// The declared ports of all containers, and port 80 where an image implies it, each once.
-    fn port_keys(&self) -> Vec<String> {
+    fn listens_as_declared(&self, place: &Place) -> bool {
+        place.host_network || self.node.config.pod_ports == PodPorts::Declared
+    }
+
+    /// Once in a pod's life, when it gets its place.
+    fn tell_forbidden_ports(&self, place: &Place) {
+        if !self.listens_as_declared(place) {
+            return;
+        }
+        let ports: BTreeSet<u16> = self.ports().into_iter().map(|(number, _)| number).collect();
+        let forbidden = low_ports::forbidden(place.ip, ports.into_iter());
+        if let Some(text) = low_ports::sentence(&forbidden, place.host_network, self.node.config.pod_ports) {
+            self.notes.warning("PortNotBound", text);
+        }
+    }
+
+    /// The declared ports of all containers, and port 80 where an image implies it, with their protocols.
+    fn ports(&self) -> BTreeSet<(u16, String)> {
         let spec = self.spec();
-        let mut keys = Vec::new();
+        let mut ports = BTreeSet::new();
         let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
         for container in containers {
-            let declared = container.ports.iter().flatten().filter_map(|port| {
-                let number = u16::try_from(port.container_port).ok()?;
-                Some(api::ports::key(number, port.protocol.as_deref().unwrap_or("TCP")))
-            });
-            let before = keys.len();
-            keys.extend(declared);
+            let declared: Vec<_> = container
+                .ports
+                .iter()
+                .flatten()
+                .filter_map(|port| {
+                    let protocol = port.protocol.as_deref().unwrap_or("TCP");
+                    Some((u16::try_from(port.container_port).ok()?, protocol.to_owned()))
+                })
+                .collect();
             let image = container.image.as_deref().unwrap_or_default();
-            if keys.len() == before && self.node.config.images.implies_port_80(image) {
-                keys.push(api::ports::key(80, "TCP"));
+            if declared.is_empty() && self.node.config.images.implies_port_80(image) {
+                ports.insert((80, "TCP".to_owned()));
             }
+            ports.extend(declared);
         }
-        keys.sort_unstable();
-        keys.dedup();
-        keys
+        ports
     }
 }
