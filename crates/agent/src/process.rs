@@ -27,6 +27,10 @@ const KILL_PAUSE: Duration = Duration::from_millis(5);
 pub struct Stat {
     /// The parent's pid.
     pub parent: i32,
+    /// Its process group: the pid of the one that founded it.
+    pub group: i32,
+    /// Its session, likewise.
+    pub session: i32,
     /// When it started, in clock ticks since boot: tells it from a later process with the same pid.
     pub started: u64,
     /// It has ended and waits for its parent to notice.
@@ -43,9 +47,13 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let mut fields = text.rsplit_once(") ")?.1.split(' ');
     let zombie = matches!(fields.next()?, "Z" | "X");
     let parent = fields.next()?.parse().ok()?;
-    let started = fields.nth(17)?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    let started = fields.nth(15)?.parse().ok()?;
     Some(Stat {
         parent,
+        group,
+        session,
         started,
         zombie,
     })
@@ -112,6 +120,18 @@ pub fn tree(pid: i32) -> Vec<i32> {
         }
         next += 1;
     }
+    found
+}
+
+/// The processes of the group that `founder` made in a session, though it may be gone itself. A number is not given to
+/// a new process while a group has it; so if another process has the founder's, the group is another too.
+pub fn group(founder: i32, started: u64, session: i32) -> Vec<i32> {
+    if stat(founder).is_some_and(|stat| stat.started != started) {
+        return Vec::new();
+    }
+    let is_member = |stat: Stat| stat.group == founder && stat.session == session && stat.started >= started;
+    let mut found = all();
+    found.retain(|&pid| stat(pid).is_some_and(is_member));
     found
 }
 
@@ -213,11 +233,13 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_does_not_confuse() {
-        let text = "42 (a) S (b) Z 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 0 0";
+        let text = "42 (a) S (b) Z 7 42 43 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 0 0";
         assert_eq!(
             parse_stat(text),
             Some(Stat {
                 parent: 7,
+                group: 42,
+                session: 43,
                 started: 12345,
                 zombie: true
             })

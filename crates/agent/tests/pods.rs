@@ -59,6 +59,10 @@ fn main() -> ExitCode {
             what_hides_from_a_lost_keeper_is_killed,
         ),
         test(
+            "what_lost_its_parent_too_is_killed",
+            what_lost_its_parent_too_is_killed,
+        ),
+        test(
             "a_condition_that_others_change_is_put_right",
             a_condition_that_others_change_is_put_right,
         ),
@@ -381,6 +385,27 @@ async fn what_hides_from_a_lost_keeper_is_killed() {
         })
         .await;
     assert!(!process::is_alive(attempt.pid, started));
+}
+
+/// As an nginx worker whose master dies with the keeper: it would keep the port.
+async fn what_lost_its_parent_too_is_killed() {
+    let cluster = Cluster::start().await;
+    let command = json!(["env", "-i", "sh", "-c", "sleep 1000 & echo up; wait"]);
+    let container = json!({"name": "c", "image": "host", "command": command});
+    cluster.create("shy", json!({}), container).await;
+    let pod = cluster.wait("shy", api::pods::is_ready).await;
+    cluster.log("shy", "follow=true&limitBytes=3").await;
+    let main = keeper::record::attempts(&cluster.folder(&pod)).remove(0).pid;
+    let child = process::children(main)[0];
+    let started = process::stat(child).unwrap().started;
+    cluster.kill_keeper(&pod);
+    process::signal(main, nix::sys::signal::Signal::SIGKILL);
+    cluster
+        .wait("shy", |pod| {
+            self::container(pod).restart_count == 1 && api::pods::is_ready(pod)
+        })
+        .await;
+    assert!(!process::is_alive(child, started));
 }
 
 /// As the node controller does for an agent that was silent, which it cannot take back itself.

@@ -74,7 +74,8 @@ pub async fn find(pod: &Path, uid: &str) -> Option<Link> {
 
 /// Kills a keeper that does not answer and everything of its pod.
 pub fn clear(pod: &Path, uid: &str) {
-    if let Some(keeper) = record::read::<Identity>(&pod.join(IDENTITY))
+    let keeper = record::read::<Identity>(&pod.join(IDENTITY));
+    if let Some(keeper) = &keeper
         && process::is_alive(keeper.pid, keeper.started)
     {
         process::signal(keeper.pid, Signal::SIGKILL);
@@ -83,13 +84,13 @@ pub fn clear(pod: &Path, uid: &str) {
         .into_iter()
         .filter(|attempt| attempt.exit.is_none())
         .collect();
-    for main in unfinished
-        .iter()
-        .filter(|attempt| process::is_alive(attempt.pid, attempt.started))
-    {
-        // A program that sets its title, such as nginx, has overwritten the mark that is looked for below.
-        for pid in process::tree(main.pid) {
-            process::signal(pid, Signal::SIGKILL);
+    // A program that sets its title, such as nginx, has overwritten the mark that is looked for below.
+    for main in &unfinished {
+        if process::is_alive(main.pid, main.started) {
+            kill_all(&process::tree(main.pid));
+        }
+        if let Some(keeper) = &keeper {
+            kill_all(&process::group(main.pid, main.started, keeper.pid));
         }
     }
     process::kill_marked(uid);
@@ -105,4 +106,8 @@ pub fn clear(pod: &Path, uid: &str) {
             tracing::warn!(path = %path.display(), %error, "cannot write a record");
         }
     }
+}
+
+fn kill_all(pids: &[i32]) {
+    pids.iter().for_each(|&pid| process::signal(pid, Signal::SIGKILL));
 }
