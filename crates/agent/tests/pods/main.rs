@@ -3,28 +3,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cluster;
+
 use std::future::Future;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use apiserver::{ApiServer, Identity, NodeDirectory, NodeService, Version};
 use clap::Parser;
-use coracle_agent::{Agent, Config, Images, PodPorts, PortAllocator, images, keeper, process};
-use http_body_util::{BodyExt as _, Full};
-use informer::Informer;
+use coracle_agent::{Images, images, keeper, process};
 use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod, Service};
+use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
-use kube::{Api, Client};
 use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
+
+use cluster::Cluster;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -94,187 +90,6 @@ fn serve() -> ExitCode {
         .incoming()
         .for_each(|stream| drop(stream.unwrap().write_all(b"hello")));
     ExitCode::SUCCESS
-}
-
-struct NoNodes;
-
-impl NodeDirectory for NoNodes {
-    fn node(&self, _name: &str) -> Option<NodeService> {
-        None
-    }
-}
-
-/// A cluster of one node.
-struct Cluster {
-    dir: tempfile::TempDir,
-    client: Client,
-    pods: Informer<Pod>,
-    services: Informer<Service>,
-    agent: Option<(JoinHandle<()>, CancellationToken)>,
-    service: coracle_agent::NodeService,
-}
-
-impl Cluster {
-    async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = store::Sqlite::open(&dir.path().join("store.db")).unwrap();
-        let config = apiserver::Config {
-            service_network: apiserver::Network {
-                address: Ipv4Addr::new(127, 96, 0, 0),
-                prefix: 16,
-            },
-            node_ports: 30_000..=32_767,
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7443)),
-            authority: String::new(),
-            version: Version::default(),
-        };
-        let api = ApiServer::start(Arc::new(store), config, Arc::new(NoNodes))
-            .await
-            .unwrap();
-        let client = Client::new(
-            api.service(Identity::new("admin", &["system:masters"])),
-            "default",
-        );
-        let index = |pod: &Pod| {
-            pod.spec
-                .iter()
-                .filter_map(|s| Some(format!("node/{}", s.node_name.as_ref()?)))
-                .collect()
-        };
-        let tasks = TaskTracker::new();
-        let pods = Informer::start(Api::all(client.clone()), index, &tasks, CancellationToken::new());
-        let services = Informer::start(
-            Api::all(client.clone()),
-            |_| Vec::new(),
-            &tasks,
-            CancellationToken::new(),
-        );
-        let service =
-            coracle_agent::NodeService::new(tower::service_fn(|_| async { Err("not started".into()) }));
-        let mut cluster = Self {
-            dir,
-            client,
-            pods,
-            services,
-            agent: None,
-            service,
-        };
-        cluster.start_agent();
-        cluster
-    }
-
-    fn start_agent(&mut self) {
-        // Tests run side by side, each with addresses of its own.
-        let block = u8::try_from(std::process::id() % 100).unwrap();
-        let config = Config {
-            node_name: "node-1".into(),
-            node_index: 0,
-            data_dir: self.dir.path().to_owned(),
-            program: std::env::current_exe().unwrap(),
-            network: Ipv4Addr::new(127, 110 + block, 0, 0),
-            pod_ports: PodPorts::Distinct,
-            images: Images::with_nginx(self.dir.path(), None),
-            ports: PortAllocator::default(),
-        };
-        let (pods, services) = (self.pods.clone(), self.services.clone());
-        let agent = Agent::new(config, self.client.clone(), pods, services);
-        self.service = agent.service();
-        let stop = CancellationToken::new();
-        self.agent = Some((tokio::spawn(agent.run(stop.clone())), stop));
-    }
-
-    async fn stop_agent(&mut self) {
-        let (running, stop) = self.agent.take().unwrap();
-        stop.cancel();
-        running.await.unwrap();
-    }
-
-    fn api(&self) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), "default")
-    }
-
-    /// Creates a pod with one container, bound to the node.
-    async fn create(&self, name: &str, mut spec: Value, container: Value) {
-        spec["nodeName"] = json!("node-1");
-        spec["containers"] = json!([container]);
-        let pod = json!({"metadata": {"name": name}, "spec": spec});
-        self.api()
-            .create(&PostParams::default(), &serde_json::from_value(pod).unwrap())
-            .await
-            .unwrap();
-    }
-
-    /// Creates a pod that serves on port 80.
-    async fn create_server(&self, name: &str) -> Pod {
-        let command = [
-            std::env::current_exe().unwrap().to_str().unwrap().to_owned(),
-            "serve".into(),
-        ];
-        let container =
-            json!({"name": "c", "image": "host", "command": command, "ports": [{"containerPort": 80}]});
-        self.create(name, json!({"terminationGracePeriodSeconds": 25}), container)
-            .await;
-        self.wait(name, api::pods::is_ready).await
-    }
-
-    async fn wait(&self, name: &str, is_so: impl Fn(&Pod) -> bool) -> Pod {
-        await_condition(self.api(), name, |pod: Option<&Pod>| pod.is_some_and(&is_so))
-            .await
-            .unwrap()
-            .unwrap()
-    }
-
-    async fn wait_gone(&self, name: &str) {
-        await_condition(self.api(), name, |pod: Option<&Pod>| pod.is_none())
-            .await
-            .unwrap();
-    }
-
-    async fn set_in_service(&self, name: &str, status: &str) {
-        let condition = json!({"type": "coracle.dev/InService", "status": status});
-        let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
-        self.api()
-            .patch_status(name, &PatchParams::default(), &patch)
-            .await
-            .unwrap();
-    }
-
-    async fn delete(&self, name: &str) {
-        self.api().delete(name, &DeleteParams::default()).await.unwrap();
-    }
-
-    fn keeper(&self, pod: &Pod) -> keeper::protocol::Identity {
-        keeper::record::read(&self.folder(pod).join(keeper::IDENTITY)).unwrap()
-    }
-
-    fn kill_keeper(&self, pod: &Pod) {
-        let pid = nix::unistd::Pid::from_raw(self.keeper(pod).pid);
-        nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).unwrap();
-    }
-
-    async fn log(&self, name: &str, query: &str) -> String {
-        let uri = format!("/containerLogs/default/{name}/c?{query}");
-        let body = Full::new("".into())
-            .map_err(|never| match never {})
-            .boxed_unsync();
-        let request = http::Request::get(uri).body(body).unwrap();
-        let response = self.service.clone().oneshot(request).await.unwrap();
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        String::from_utf8(bytes.to_vec()).unwrap()
-    }
-
-    fn folder(&self, pod: &Pod) -> std::path::PathBuf {
-        self.dir
-            .path()
-            .join("nodes/node-1/pods")
-            .join(pod.metadata.uid.as_ref().unwrap())
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        coracle_agent::stop_all(self.dir.path(), Duration::ZERO).unwrap();
-    }
 }
 
 fn container(pod: &Pod) -> ContainerStatus {
