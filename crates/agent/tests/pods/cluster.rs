@@ -13,6 +13,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -195,6 +196,12 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if let Some((agent, stop)) = self.agent.take() {
+            // An agent that still works could start a keeper behind our back.
+            stop.cancel();
+            // If it has panicked, its test has failed already.
+            let _ = tokio::task::block_in_place(|| Handle::current().block_on(agent));
+        }
         coracle_agent::stop_all(self.dir.path(), Duration::ZERO).unwrap();
     }
 }
