@@ -1,9 +1,9 @@
-//! Pods that want to be near or far from each other: the plugin InterPodAffinity, its required terms.
+//! Pods that want to be near or far from each other: the plugin InterPodAffinity.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use api::labels::Selector;
-use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, PodSpec};
+use k8s_openapi::api::core::v1::{Affinity, Pod, PodAffinityTerm, PodSpec, WeightedPodAffinityTerm};
 
 use crate::cluster::{Cluster, NodeState};
 use crate::filter::Misfit;
@@ -21,6 +21,8 @@ pub(crate) struct Neighbours<'a> {
     avoided: HashSet<Domain>,
     /// Domains of running pods whose anti-affinity avoids the pod.
     avoiding: HashSet<Domain>,
+    /// How welcome the pod is in a domain, and how much it would like to be there: the sum of the weights.
+    liking: HashMap<Domain, i64>,
 }
 
 struct Near<'a> {
@@ -49,6 +51,12 @@ pub(crate) fn neighbours<'a>(pod: &'a Pod, cluster: &Cluster) -> Neighbours<'a> 
         neighbours
             .avoiding
             .extend(avoiding.filter_map(|term| domain(term, state)));
+        let mutual = likings(pod, other, 0).chain(likings(other, pod, HARD_WEIGHT));
+        for (term, weight) in mutual {
+            if let Some(domain) = domain(term, state) {
+                *neighbours.liking.entry(domain).or_default() += weight;
+            }
+        }
     }
     if !own.is_empty() {
         let first = domains.is_empty() && own.iter().all(|term| concerns(term, pod, pod));
@@ -56,6 +64,39 @@ pub(crate) fn neighbours<'a>(pod: &'a Pod, cluster: &Cluster) -> Neighbours<'a> 
         neighbours.near = Some(Near { keys, domains, first });
     }
     neighbours
+}
+
+/// How much an affinity that a running pod insists on counts for the pods it asks for (upstream's
+/// `hardPodAffinityWeight`).
+const HARD_WEIGHT: i64 = 1;
+
+/// The terms by which `pod` likes (or, with negative weight, dislikes) to be where `other` is.
+fn likings<'a>(pod: &'a Pod, other: &'a Pod, hard: i64) -> impl Iterator<Item = (&'a PodAffinityTerm, i64)> {
+    let affinity: Option<&Affinity> = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref());
+    let near = affinity.and_then(|affinity| affinity.pod_affinity.as_ref());
+    let near = near.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_deref());
+    let far = affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref());
+    let far = far.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_deref());
+    let weigh = |sign: i64| {
+        move |term: &'a WeightedPodAffinityTerm| (&term.pod_affinity_term, sign * i64::from(term.weight))
+    };
+    let required = affinity_terms(pod).iter().map(move |term| (term, hard));
+    near.unwrap_or_default()
+        .iter()
+        .map(weigh(1))
+        .chain(far.unwrap_or_default().iter().map(weigh(-1)))
+        .chain(required)
+        .filter(move |(term, weight)| *weight != 0 && concerns(term, pod, other))
+}
+
+/// How much the pod and those that run would like it to be on this node.
+pub(crate) fn score(wanted: &Wanted, state: &NodeState) -> i64 {
+    let here = |(key, value): &Domain| state.label(key) == Some(value);
+    let liking = wanted.neighbours.liking.iter();
+    liking
+        .filter(|(domain, _)| here(domain))
+        .map(|(_, weight)| weight)
+        .sum()
 }
 
 /// Whether a pod's placement depends on where other pods are.
@@ -69,6 +110,7 @@ pub(crate) fn allowed(wanted: &Wanted, state: &NodeState) -> Result<(), Misfit> 
         near,
         avoided,
         avoiding,
+        ..
     } = &wanted.neighbours;
     let here = |domains: &HashSet<Domain>, key: &str| {
         state

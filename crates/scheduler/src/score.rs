@@ -2,7 +2,7 @@
 
 use crate::cluster::NodeState;
 use crate::wanted::Wanted;
-use crate::{affinity, fit, spread, taints};
+use crate::{affinity, fit, neighbours, spread, taints};
 
 /// How a plugin's raw scores become 0 to 100 over the nodes in question.
 enum Scale {
@@ -14,6 +14,8 @@ enum Scale {
     Fewer,
     /// The lowest becomes 100, and the highest keeps the share that the lowest is of it.
     LessCrowded,
+    /// The lowest becomes 0, which may be negative, and the highest 100.
+    Between,
 }
 
 struct Plugin {
@@ -23,7 +25,7 @@ struct Plugin {
 }
 
 /// With upstream's weights.
-const PLUGINS: [Plugin; 5] = [
+const PLUGINS: [Plugin; 6] = [
     Plugin {
         score: taints::score,
         scale: Scale::Fewer,
@@ -37,6 +39,11 @@ const PLUGINS: [Plugin; 5] = [
     Plugin {
         score: spread::score,
         scale: Scale::LessCrowded,
+        weight: 2,
+    },
+    Plugin {
+        score: neighbours::score,
+        scale: Scale::Between,
         weight: 2,
     },
     Plugin {
@@ -68,6 +75,8 @@ fn scale(scale: &Scale, raw: &[i64]) -> Vec<i64> {
     let lowest = raw.iter().copied().min().unwrap_or(0);
     let one = |score: i64| match (scale, highest) {
         (Scale::AsIs, _) => score,
+        (Scale::Between, _) if highest == lowest => 0,
+        (Scale::Between, _) => 100 * (score - lowest) / (highest - lowest),
         (Scale::More, 0) => 0,
         (Scale::More, _) => 100 * score / highest,
         (Scale::Fewer | Scale::LessCrowded, 0) => 100,

@@ -182,6 +182,18 @@ fn anti_affinity_keeps_pods_apart_and_affinity_together() {
 }
 
 #[test]
+fn preferred_affinity_draws_pods_together() {
+    let term =
+        json!({"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "kubernetes.io/hostname"});
+    let preferred = json!([{"weight": 100, "podAffinityTerm": term}]);
+    let together =
+        json!({"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}});
+    let mut counts = place_all(&mut three(), 4, &together);
+    counts.sort_unstable();
+    assert_eq!(counts, [0, 0, 4]);
+}
+
+#[test]
 fn a_hard_spread_constraint_bounds_the_skew() {
     let spread = json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
         "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}}]});
