@@ -28,7 +28,15 @@ pub struct Verdict {
 impl Traffic {
     /// Everything at once, as fast as the answers allow.
     pub fn start(target: SocketAddr) -> Self {
-        let wrk = [Wrk::start(target, 32, true), Wrk::start(target, 4, false)];
+        Self::with_connections(target, 32)
+    }
+
+    /// The same, with so many keep-alive connections of wrk.
+    pub fn with_connections(target: SocketAddr, connections: usize) -> Self {
+        let wrk = [
+            Wrk::start(target, connections, true),
+            Wrk::start(target, 4, false),
+        ];
         Self {
             wrk: Some(wrk),
             ..Self::gentle(target)

@@ -91,7 +91,8 @@ fn a_naive_balancer_is_seen_to_drop() {
     let haproxy = Background::start(&mut command);
     let front_address = SocketAddr::from((Ipv4Addr::LOCALHOST, front));
     answers(front_address);
-    let traffic = Traffic::start(front_address);
+    // How haproxy spreads them is chance: with 32 the sum of all drops was seen to be as low as 30.
+    let traffic = Traffic::with_connections(front_address, 128);
     traffic.flows(100);
     for number in 4..8 {
         let old = servers.remove(0);
