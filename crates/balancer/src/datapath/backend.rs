@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use super::counters::{Counter, Tally};
+use super::table::Offer;
+
 /// How a connection to a backend ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -122,38 +125,53 @@ impl Backend {
 
 /// One connection's place in its backend's count; given back when dropped.
 pub struct Lease {
-    backend: Arc<Backend>,
+    offer: Arc<Offer>,
+    /// The cells of the connection's thread.
+    tally: Arc<Tally>,
 }
 
 impl Lease {
-    /// Counts a connection that is about to be opened.
-    pub(super) fn new(backend: Arc<Backend>) -> Self {
-        backend.open.fetch_add(1, Ordering::SeqCst);
-        Self { backend }
+    /// Counts a connection that is about to be opened, by this thread.
+    pub(super) fn new(offer: Arc<Offer>, thread: usize) -> Self {
+        offer.backend.open.fetch_add(1, Ordering::SeqCst);
+        let tally = offer.series.of(thread).clone();
+        tally.add(Counter::Opened, 1);
+        Self { offer, tally }
     }
 
     pub(super) fn backend(&self) -> &Arc<Backend> {
-        &self.backend
+        &self.offer.backend
+    }
+
+    /// Where the connection's thread counts what happens on it.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Records how the connection ended. The count is given back by dropping.
     pub(super) fn ended(&self, end: End) {
-        let count = match end {
-            End::Moved => &self.backend.moved,
-            End::Finished => &self.backend.finished,
-            End::Cut => &self.backend.cut,
-            End::Refused => return,
+        let backend = &self.offer.backend;
+        let (since_drain, ever) = match end {
+            End::Moved => (Some(&backend.moved), Some(Counter::Moved)),
+            End::Finished => (Some(&backend.finished), None),
+            End::Cut => (Some(&backend.cut), Some(Counter::Cut)),
+            End::Refused => (None, Some(Counter::Failed)),
         };
-        count.fetch_add(1, Ordering::Relaxed);
+        if let Some(count) = since_drain {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(counter) = ever {
+            self.tally.add(counter, 1);
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.backend.open.fetch_sub(1, Ordering::SeqCst) == 1
-            && self.backend.draining.load(Ordering::SeqCst)
-        {
-            (self.backend.notify)();
+        self.tally.add(Counter::Closed, 1);
+        let backend = &self.offer.backend;
+        if backend.open.fetch_sub(1, Ordering::SeqCst) == 1 && backend.draining.load(Ordering::SeqCst) {
+            (backend.notify)();
         }
     }
 }

@@ -95,6 +95,7 @@ impl Connection {
                 }
                 Step::Close => return self.close(core),
                 Step::Abort => {
+                    self.wires.count_refusal(core);
                     self.wires.client.reset_on_close();
                     if let Some(leg) = &self.wires.leg {
                         leg.socket.reset_on_close();

@@ -14,9 +14,10 @@ use rustix::io::Errno;
 
 use super::backend::{Backend, BackendState, BackendStatus};
 use super::core::Times;
+use super::ledger::{Ledger, RouteCounts};
 use super::limits;
 use super::listener::{BindError, Listener, ListenerStatus};
-use super::table::{Endpoint, Route, RouteSpec, Table};
+use super::table::{Endpoint, Offer, Route, RouteSpec, Table};
 use super::worker::Worker;
 
 /// What can be chosen about a datapath.
@@ -75,8 +76,13 @@ pub struct Shared {
 impl Shared {
     /// Milliseconds on the datapath's clock.
     pub fn now(&self) -> u64 {
-        // Never 0, which means "no time" in many places.
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+        self.micros() / 1000
+    }
+
+    /// Microseconds on the datapath's clock.
+    pub fn micros(&self) -> u64 {
+        // It starts at a millisecond, because 0 means "no time" in many places.
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX - 1000) + 1000
     }
 
     /// A thread has installed a table.
@@ -138,6 +144,7 @@ pub struct Datapath {
     failed: BTreeMap<SocketAddr, (Arc<str>, BindError)>,
     routes: HashMap<SocketAddr, Arc<Route>>,
     backends: HashMap<Endpoint, Known>,
+    ledger: Ledger,
     version: u64,
     next_listener: u32,
 }
@@ -201,6 +208,7 @@ impl Datapath {
             failed: BTreeMap::new(),
             routes: HashMap::new(),
             backends: HashMap::new(),
+            ledger: Ledger::new(count),
             version: 0,
             next_listener: 0,
         })
@@ -212,18 +220,21 @@ impl Datapath {
         let mut wanted = BTreeMap::new();
         self.failed.clear();
         for spec in specs {
-            let backends = spec.endpoints.iter().map(|endpoint| {
+            let offers = spec.endpoints.iter().map(|endpoint| {
                 let known = offered
                     .entry(endpoint.clone())
                     .or_insert_with(|| self.offer(endpoint));
-                known.backend.clone()
+                Arc::new(Offer {
+                    backend: known.backend.clone(),
+                    series: self.ledger.endpoint(&spec.name, endpoint),
+                })
             });
-            let route = Route {
+            let route = Arc::new(Route {
                 name: spec.name.clone(),
                 protocol: spec.protocol,
-                backends: backends.collect(),
-            };
-            let route = Arc::new(route);
+                offers: offers.collect(),
+                clients: self.ledger.clients(&spec.name),
+            });
             for addr in &spec.listen {
                 self.want(&mut wanted, *addr, &route);
             }
@@ -351,6 +362,16 @@ impl Datapath {
         {
             self.backends.remove(&endpoint);
         }
+    }
+
+    /// What has been counted, of routes and endpoints that are not gone.
+    pub fn counts(&self) -> Vec<RouteCounts> {
+        self.ledger.read()
+    }
+
+    /// Forgets the counts of endpoints that are in no table and whose owner is not alive; their routes keep the sums.
+    pub fn forget_counts(&mut self, is_alive: impl Fn(&str) -> bool) {
+        self.ledger.sweep(is_alive);
     }
 
     /// Client connections now, those without a backend included.

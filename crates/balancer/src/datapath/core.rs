@@ -19,6 +19,10 @@ pub struct Core {
     pub routes: HashMap<u32, Arc<Route>>,
     /// Milliseconds on the datapath's clock, as of this round of events.
     pub now: u64,
+    /// The same in microseconds.
+    pub micros: u64,
+    /// The thread's number.
+    pub thread: usize,
     /// Where the next choice among equal backends starts.
     pub turn: usize,
     /// Tells registrations with epoll apart.
@@ -47,12 +51,14 @@ pub struct Times {
 
 impl Core {
     /// The state of a thread that has no connection yet.
-    pub fn new(epoll: OwnedFd, times: Times) -> Self {
+    pub fn new(epoll: OwnedFd, times: Times, thread: usize) -> Self {
         Self {
             epoll,
             timers: Timers::default(),
             routes: HashMap::new(),
             now: 1,
+            micros: 1,
+            thread,
             turn: 0,
             generation: 0,
             times,

@@ -27,6 +27,8 @@ pub struct Http {
     replays: u8,
     /// A byte of the answer has come.
     answered: bool,
+    /// When the last byte of the request went out, in microseconds on the datapath's clock.
+    asked: u64,
     /// The backend takes no more of the request: the rest is dropped, what the backend said is delivered.
     deaf: bool,
 }
@@ -49,6 +51,7 @@ impl Http {
             replay: Vec::new(),
             replays: 0,
             answered: false,
+            asked: 0,
             deaf: false,
         }
     }
@@ -125,7 +128,11 @@ impl Http {
         };
         self.answered = true;
         self.replay = Vec::new();
+        let waits = exchange.awaits_response();
         let (used, next) = exchange.response(&scratch[..count]);
+        if waits && !exchange.awaits_response() {
+            wires.answered(core.micros.saturating_sub(self.asked));
+        }
         if wires.deliver(&scratch[..used]).is_err() {
             return Step::Abort;
         }
@@ -152,8 +159,12 @@ impl Http {
             wires.drop_leg(End::Finished);
             return Step::Progress;
         }
+        let again = !self.answered && !self.replay.is_empty() && self.replays < REPLAYS;
+        if again {
+            wires.asking_again();
+        }
         wires.drop_leg(End::Cut);
-        if !self.answered && !self.replay.is_empty() && self.replays < REPLAYS {
+        if again {
             self.replays += 1;
             self.deaf = false;
             wires.to_backend.clear();
@@ -258,6 +269,7 @@ impl Http {
                         return Taken::Bytes(0);
                     }
                     self.begin(Exchange::new(&head), &bytes[..head.length]);
+                    wires.asking();
                     head.length
                 }
             },
@@ -286,6 +298,7 @@ impl Http {
     }
 
     fn forward(&mut self, wires: &mut Wires, core: &mut Core, bytes: &[u8]) -> Taken {
+        self.asked = core.micros;
         if !self.deaf && matches!(wires.forward(core, bytes), Err(Broken)) {
             self.deaf = true;
         }

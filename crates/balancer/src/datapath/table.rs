@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::backend::Backend;
+use super::counters::Series;
 use super::listener::Listener;
 
 /// How a route's connections are understood.
@@ -44,7 +45,15 @@ pub struct Endpoint {
 pub struct Route {
     pub name: Arc<str>,
     pub protocol: Protocol,
-    pub backends: Vec<Arc<Backend>>,
+    pub offers: Vec<Arc<Offer>>,
+    /// Counts of its clients' connections.
+    pub clients: Arc<Series>,
+}
+
+/// A backend that a route offers, and what is counted of the two.
+pub struct Offer {
+    pub backend: Arc<Backend>,
+    pub series: Arc<Series>,
 }
 
 /// All listeners and where their connections go.
@@ -57,29 +66,31 @@ pub struct Table {
 impl Route {
     /// Whether new connections may go to this backend.
     pub fn offers(&self, backend: &Arc<Backend>) -> bool {
-        self.backends.iter().any(|offered| Arc::ptr_eq(offered, backend))
+        self.offers
+            .iter()
+            .any(|offer| Arc::ptr_eq(&offer.backend, backend))
     }
 
     /// The backend with the fewest connections, the first such one from `start` on. Those that lately refused a
     /// connection come last. `None` if the route has no backend.
-    pub fn choose(&self, start: usize, now: u64) -> Option<&Arc<Backend>> {
-        let count = self.backends.len();
-        let nth = |offset: usize| self.backends.get((start + offset) % count.max(1));
+    pub fn choose(&self, start: usize, now: u64) -> Option<&Arc<Offer>> {
+        let count = self.offers.len();
+        let nth = |offset: usize| self.offers.get((start + offset) % count.max(1));
         (0..count)
             .filter_map(nth)
-            .min_by_key(|backend| (backend.is_suspect(now), backend.open()))
+            .min_by_key(|offer| (offer.backend.is_suspect(now), offer.backend.open()))
     }
 
     /// Whether two routes are alike, the order of their backends included.
     pub fn same(&self, other: &Self) -> bool {
         self.name == other.name
             && self.protocol == other.protocol
-            && self.backends.len() == other.backends.len()
+            && self.offers.len() == other.offers.len()
             && self
-                .backends
+                .offers
                 .iter()
-                .zip(&other.backends)
-                .all(|(mine, its)| Arc::ptr_eq(mine, its))
+                .zip(&other.offers)
+                .all(|(mine, its)| Arc::ptr_eq(&mine.backend, &its.backend))
     }
 }
 
@@ -89,14 +100,18 @@ mod tests {
     use super::*;
 
     fn route(count: u8) -> Route {
-        let backend = |n| {
+        let offer = |n| {
             let addr = SocketAddr::from(([127, 0, 0, 1], u16::from(n) + 1));
-            Arc::new(Backend::new(addr, "owner".into(), Arc::new(|| {})))
+            Arc::new(Offer {
+                backend: Arc::new(Backend::new(addr, "owner".into(), Arc::new(|| {}))),
+                series: Arc::new(Series::new(1)),
+            })
         };
         Route {
             name: "r".into(),
             protocol: Protocol::Detect,
-            backends: (0..count).map(backend).collect(),
+            offers: (0..count).map(offer).collect(),
+            clients: Arc::new(Series::new(1)),
         }
     }
 
@@ -104,11 +119,11 @@ mod tests {
     fn the_least_loaded_backend_is_chosen() {
         let route = route(3);
         let _leases = [
-            Lease::new(route.backends[0].clone()),
-            Lease::new(route.backends[2].clone()),
+            Lease::new(route.offers[0].clone(), 0),
+            Lease::new(route.offers[2].clone(), 0),
         ];
         for start in 0..3 {
-            assert!(Arc::ptr_eq(route.choose(start, 0).unwrap(), &route.backends[1]));
+            assert!(Arc::ptr_eq(route.choose(start, 0).unwrap(), &route.offers[1]));
         }
     }
 
@@ -118,7 +133,7 @@ mod tests {
         for start in 0..6 {
             assert!(Arc::ptr_eq(
                 route.choose(start, 0).unwrap(),
-                &route.backends[start % 3]
+                &route.offers[start % 3]
             ));
         }
     }
@@ -126,10 +141,10 @@ mod tests {
     #[test]
     fn a_suspect_is_the_last_resort() {
         let route = route(2);
-        route.backends[0].suspect(100);
-        assert!(Arc::ptr_eq(route.choose(0, 99).unwrap(), &route.backends[1]));
-        assert!(Arc::ptr_eq(route.choose(0, 100).unwrap(), &route.backends[0]));
-        route.backends[1].suspect(200);
+        route.offers[0].backend.suspect(100);
+        assert!(Arc::ptr_eq(route.choose(0, 99).unwrap(), &route.offers[1]));
+        assert!(Arc::ptr_eq(route.choose(0, 100).unwrap(), &route.offers[0]));
+        route.offers[1].backend.suspect(200);
         assert!(route.choose(0, 50).is_some());
         assert!(self::route(0).choose(5, 0).is_none());
     }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::backend::{Backend, End, Lease};
 use super::core::Core;
+use super::counters::{Counter, Tally};
 use super::held::Held;
 use super::socket::{INTEREST, Received, Socket};
 use super::table::Route;
@@ -48,13 +49,19 @@ pub struct Wires {
     not_before: u64,
     /// The timer that is set.
     deadline: u64,
+    /// A request has begun of which no backend has taken a byte.
+    asking: bool,
+    /// Where its thread counts the route's clients.
+    clients: Arc<Tally>,
 }
 
 /// The backend's connection broke while bytes of a message were under way.
 pub struct Broken;
 
 impl Wires {
-    pub fn new(client: Socket, listener: u32, key: u32, generation: u32) -> Self {
+    /// A client's connection, which is counted from now on.
+    pub fn new(client: Socket, listener: u32, key: u32, generation: u32, clients: Arc<Tally>) -> Self {
+        clients.add(Counter::Opened, 1);
         Self {
             client,
             leg: None,
@@ -67,6 +74,8 @@ impl Wires {
             give_up: 0,
             not_before: 0,
             deadline: 0,
+            asking: false,
+            clients,
         }
     }
 
@@ -93,6 +102,13 @@ impl Wires {
         self.leg.is_none() && self.give_up != 0 && core.now >= self.give_up
     }
 
+    /// Counts the client as refused, if that is why it is about to be cut off.
+    pub fn count_refusal(&self, core: &Core) {
+        if self.given_up(core) {
+            self.clients.add(Counter::Failed, 1);
+        }
+    }
+
     /// Whether it waits for a backend.
     pub fn is_waiting(&self) -> bool {
         self.leg.is_none() && self.give_up != 0
@@ -103,23 +119,27 @@ impl Wires {
         let Some(route) = core.routes.get(&self.listener).cloned() else {
             return false;
         };
-        for _ in 0..route.backends.len() {
+        for _ in 0..route.offers.len() {
             core.turn = core.turn.wrapping_add(1);
-            let Some(backend) = route.choose(core.turn, core.now) else {
+            let Some(offer) = route.choose(core.turn, core.now) else {
                 return false;
             };
+            let backend = &offer.backend;
             if backend.is_suspect(core.now) && core.now < self.not_before {
                 return false;
             }
             // Counted before it is opened: see the module `datapath`.
-            let lease = Lease::new(backend.clone());
+            let lease = Lease::new(offer.clone(), core.thread);
             match self.open(core, lease) {
                 Ok(()) => return true,
                 // Out of descriptors or ports: not the backend's fault.
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
                     return false;
                 }
-                Err(_) => backend.suspect(core.now + core.times.suspect),
+                Err(_) => {
+                    offer.series.of(core.thread).add(Counter::Failed, 1);
+                    backend.suspect(core.now + core.times.suspect);
+                }
             }
         }
         false
@@ -246,6 +266,11 @@ impl Wires {
             Ok(0) => Ok(0),
             Ok(sent) => {
                 leg.used = true;
+                let tally = leg.lease.tally();
+                tally.add(Counter::Received, sent as u64);
+                if std::mem::take(&mut self.asking) {
+                    tally.add(Counter::Requests, 1);
+                }
                 if !leg.connected {
                     self.connected(core);
                 }
@@ -304,11 +329,32 @@ impl Wires {
             return Received::Nothing;
         }
         let received = leg.socket.receive(scratch);
-        if let Received::Bytes(_) = received {
+        if let Received::Bytes(count) = received {
             leg.used = true;
             leg.idle_since = core.now;
+            leg.lease.tally().add(Counter::Sent, count as u64);
         }
         received
+    }
+
+    /// A request begins: it counts for the backend that takes its first byte.
+    pub fn asking(&mut self) {
+        self.asking = true;
+    }
+
+    /// The request is to be sent again, elsewhere: the backend has broken the connection before it answered.
+    pub fn asking_again(&mut self) {
+        if let Some(leg) = &self.leg {
+            leg.lease.tally().add(Counter::Replays, 1);
+        }
+        self.asking = true;
+    }
+
+    /// The head of the answer has come, so long after the request.
+    pub fn answered(&self, microseconds: u64) {
+        if let Some(leg) = &self.leg {
+            leg.lease.tally().responded(microseconds);
+        }
     }
 
     /// Its route has changed, or is gone. True if it has something to do about it.
@@ -332,5 +378,11 @@ impl Wires {
     /// The backend, if there is a connection to one.
     pub fn backend(&self) -> Option<&Arc<Backend>> {
         self.leg.as_ref().map(|leg| leg.lease.backend())
+    }
+}
+
+impl Drop for Wires {
+    fn drop(&mut self) {
+        self.clients.add(Counter::Closed, 1);
     }
 }

@@ -86,7 +86,7 @@ impl Worker {
     ) -> Result<Self, Errno> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &*wake, EventData::new_u64(WAKE), EventFlags::IN)?;
-        let core = Core::new(epoll, shared.times);
+        let core = Core::new(epoll, shared.times, number);
         Ok(Self {
             number,
             core,
@@ -109,7 +109,8 @@ impl Worker {
         let mut accepting = Vec::new();
         loop {
             self.wait(&mut events);
-            self.core.now = self.shared.now();
+            self.core.micros = self.shared.micros();
+            self.core.now = self.core.micros / 1000;
             let mut woken = false;
             for event in events.drain(..) {
                 let (flags, data) = (event.flags, event.data.u64());
@@ -310,7 +311,8 @@ impl Worker {
             super::socket::INTEREST,
         );
         if let (Some(route), Ok(())) = (route, registered) {
-            let wires = Wires::new(Socket::accepted(fd), listener, key, generation);
+            let clients = route.clients.of(self.number).clone();
+            let wires = Wires::new(Socket::accepted(fd), listener, key, generation, clients);
             entry.insert(Connection::new(wires, route.protocol));
             self.enqueue(key);
         } else {

@@ -63,6 +63,11 @@ impl Exchange {
         matches!(self.response, Answer::Complete)
     }
 
+    /// Whether the head of the final response has not been seen yet.
+    pub fn awaits_response(&self) -> bool {
+        matches!(self.response, Answer::Head(_))
+    }
+
     /// Whether the connections can carry another exchange after this one. Known once the response is complete.
     pub fn persistent(&self) -> bool {
         self.persistent

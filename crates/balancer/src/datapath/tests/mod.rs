@@ -1,6 +1,7 @@
 //! The datapath on real loopback sockets. Servers are driven by hand, one accepted connection at a time, so that every
 //! order of events is the test's own.
 
+mod counts;
 mod drain;
 mod faults;
 mod http;
