@@ -174,6 +174,7 @@ mod tests {
     fn an_endpoint_that_comes_back_counts_on() {
         let mut ledger = Ledger::new(1);
         let route: Arc<str> = "default/web:80".into();
+        let _clients = ledger.clients(&route);
         ledger
             .endpoint(&route, &endpoint("a"))
             .of(0)
