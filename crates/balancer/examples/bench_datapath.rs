@@ -60,6 +60,7 @@ fn serve(protocol: &str, listen: SocketAddr, backend: SocketAddr) -> Outcome<()>
             addr: backend,
             owner: "bench".into(),
         }],
+        ..RouteSpec::default()
     }]);
     for listener in datapath.listeners() {
         if let Some(error) = listener.error {

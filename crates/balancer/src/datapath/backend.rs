@@ -88,6 +88,11 @@ impl Backend {
         self.addr
     }
 
+    /// What tells it from others, in every process alike.
+    pub(super) fn identity(&self) -> (SocketAddr, &str) {
+        (self.addr, &self.owner)
+    }
+
     pub(super) fn open(&self) -> u32 {
         self.open.load(Ordering::SeqCst)
     }

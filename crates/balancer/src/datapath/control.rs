@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
+use super::affinity::{Affinity, Pins};
 use super::backend::{Backend, BackendState, BackendStatus};
 use super::core::Times;
 use super::ledger::{Ledger, RouteCounts};
@@ -145,6 +146,8 @@ pub struct Datapath {
     routes: HashMap<SocketAddr, Arc<Route>>,
     backends: HashMap<Endpoint, Known>,
     ledger: Ledger,
+    /// What is remembered of clients, of routes with affinity.
+    pins: HashMap<Arc<str>, Arc<Pins>>,
     version: u64,
     next_listener: u32,
 }
@@ -209,6 +212,7 @@ impl Datapath {
             routes: HashMap::new(),
             backends: HashMap::new(),
             ledger: Ledger::new(count),
+            pins: HashMap::new(),
             version: 0,
             next_listener: 0,
         })
@@ -219,6 +223,7 @@ impl Datapath {
         let mut offered: HashMap<Endpoint, Known> = HashMap::new();
         let mut wanted = BTreeMap::new();
         self.failed.clear();
+        let mut pins = std::mem::take(&mut self.pins);
         for spec in specs {
             let offers = spec.endpoints.iter().map(|endpoint| {
                 let known = offered
@@ -229,12 +234,14 @@ impl Datapath {
                     series: self.ledger.endpoint(&spec.name, endpoint),
                 })
             });
-            let route = Arc::new(Route {
-                name: spec.name.clone(),
-                protocol: spec.protocol,
-                offers: offers.collect(),
-                clients: self.ledger.clients(&spec.name),
+            let offers = offers.collect();
+            let clients = self.ledger.clients(&spec.name);
+            let affinity = spec.affinity.map(|timeout| {
+                let kept = pins.remove(&spec.name).unwrap_or_default();
+                self.pins.insert(spec.name.clone(), kept.clone());
+                Affinity::new(kept, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX / 2))
             });
+            let route = Arc::new(Route::new(spec, offers, clients, affinity));
             for addr in &spec.listen {
                 self.want(&mut wanted, *addr, &route);
             }

@@ -14,6 +14,7 @@
 //! (3) it has reached its end. A thread stores its acknowledgement before it says that something changed, and likewise a
 //! count that falls to zero, so whoever looks after the last of these finds all three.
 
+mod affinity;
 mod backend;
 mod connection;
 mod control;

@@ -1,14 +1,14 @@
 //! A non-blocking socket, edge-triggered: it remembers what epoll said until the socket says otherwise.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, connect, ipproto, recv, send,
-    shutdown, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, connect, getpeername, ipproto,
+    recv, send, shutdown, socket_with, sockopt,
 };
 
 /// One end of a connection.
@@ -173,6 +173,12 @@ impl Socket {
     /// Makes closing reset the connection instead of ending it in good order.
     pub fn reset_on_close(&self) {
         let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
+    }
+
+    /// The address of the other end; `None` if it has gone.
+    pub fn peer(&self) -> Option<IpAddr> {
+        let peer = getpeername(&self.fd).ok()??;
+        SocketAddr::try_from(peer).ok().map(|addr| addr.ip())
     }
 
     /// Whether bytes, an end or an error wait to be read, asking the system if epoll has reported none.

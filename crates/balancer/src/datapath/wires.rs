@@ -92,12 +92,16 @@ impl Wires {
         if self.connect(core) {
             return true;
         }
+        let route = core.routes.get(&self.listener);
+        if !route.is_some_and(|route| route.is_hopeful()) {
+            self.give_up = core.now;
+        }
         self.not_before = self.not_before.max(core.now + core.times.retry);
         self.wake_at(core, self.not_before.min(self.give_up));
         false
     }
 
-    /// Whether waiting for a backend has lasted too long.
+    /// Whether waiting for a backend has lasted too long, or none is to be expected.
     pub fn given_up(&self, core: &Core) -> bool {
         self.leg.is_none() && self.give_up != 0 && core.now >= self.give_up
     }
@@ -119,9 +123,9 @@ impl Wires {
         let Some(route) = core.routes.get(&self.listener).cloned() else {
             return false;
         };
-        for _ in 0..route.offers.len() {
+        for _ in 0..route.len() {
             core.turn = core.turn.wrapping_add(1);
-            let Some(offer) = route.choose(core.turn, core.now) else {
+            let Some(offer) = route.choose(core.turn, core.now, || self.client.peer()) else {
                 return false;
             };
             let backend = &offer.backend;

@@ -1,18 +1,19 @@
-//! Telling the user which addresses of a Service cannot be listened on, once each.
+//! Telling the user what of a Service is not done, once each: addresses that cannot be listened on, and [`Complaint`]s.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use informer::{Recorder, Type};
 
-use super::plan::{Plan, Port, Unsupported};
+use super::plan::{Complaint, Plan};
+use super::port::Port;
 use crate::datapath::{BindError, ListenerStatus};
 
 /// What has been told.
 #[derive(Default)]
 pub struct BindErrors {
     bound: HashMap<SocketAddr, BindError>,
-    unsupported: HashSet<(String, i32)>,
+    complaints: HashSet<(String, String)>,
 }
 
 impl BindErrors {
@@ -41,22 +42,24 @@ impl BindErrors {
                 );
             }
         }
-        self.tell_unsupported(recorder, &plan.unsupported);
+        self.complain(recorder, &plan.complaints);
     }
 
-    fn tell_unsupported(&mut self, recorder: &Recorder, unsupported: &[Unsupported]) {
-        for Unsupported {
-            service,
-            port,
-            protocol,
-        } in unsupported
-        {
-            if self
-                .unsupported
-                .insert((service.uid.clone().unwrap_or_default(), *port))
-            {
-                let message = format!("port {port}: {protocol} is not balanced yet, only TCP is");
-                recorder.event(service, Type::Warning, "ProtocolNotSupported", message);
+    fn complain(&mut self, recorder: &Recorder, complaints: &[Complaint]) {
+        let of = |complaint: &Complaint| {
+            let uid = complaint.service.uid.clone().unwrap_or_default();
+            (uid, complaint.message.clone())
+        };
+        let current: HashSet<_> = complaints.iter().map(of).collect();
+        self.complaints.retain(|told| current.contains(told));
+        for complaint in complaints {
+            if self.complaints.insert(of(complaint)) {
+                recorder.event(
+                    &complaint.service,
+                    Type::Warning,
+                    complaint.reason,
+                    complaint.message.clone(),
+                );
             }
         }
     }
@@ -94,6 +97,8 @@ mod tests {
             node_port: Some(30080),
             listen: vec![addr],
             protocol: Protocol::Detect,
+            affinity: None,
+            selector: None,
             targets: Targets::default(),
         };
         let said = sentence(&port, addr, &BindError::NotPermitted);

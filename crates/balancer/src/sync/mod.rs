@@ -6,8 +6,10 @@
 //! table stays in force and what could not be written is tried again.
 
 mod bind_errors;
+mod coming;
 mod in_service;
 mod plan;
+mod port;
 mod rounds;
 mod slices;
 mod status_socket;
@@ -103,7 +105,7 @@ impl Caches {
         Self {
             services: Informer::start(Api::all(client.clone()), |_| Vec::new(), tasks, stop.clone()),
             slices: Informer::start(Api::all(client.clone()), slices::index, tasks, stop.clone()),
-            pods: Informer::start(Api::all(client.clone()), |_| Vec::new(), tasks, stop.clone()),
+            pods: Informer::start(Api::all(client.clone()), coming::index, tasks, stop.clone()),
             nodes: Informer::start(Api::all(client.clone()), |_| Vec::new(), tasks, stop.clone()),
         }
     }

@@ -1,150 +1,106 @@
 //! What should be routed, decided from a snapshot of the objects.
+//!
+//! A Service is looked at anew only if it, one of its slices or the nodes have changed, so that a change costs no more
+//! than what it concerns and a comparison of pointers for all else.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, ObjectReference, Service, ServicePort, ServiceSpec};
-use kube::Resource;
+use informer::Key;
+use k8s_openapi::api::core::v1::{Node, ObjectReference, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use super::slices::{PodId, Target, Targets};
-use crate::datapath::{Endpoint, Protocol, RouteSpec};
+use super::port::{Port, ports};
+use super::slices::{PodId, Target};
+use crate::datapath::{Endpoint, RouteSpec};
 
 /// All ports of all Services.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// What can be balanced.
-    pub ports: Vec<Port>,
+    pub ports: Vec<Arc<Port>>,
     /// What cannot.
-    pub unsupported: Vec<Unsupported>,
+    pub complaints: Vec<Complaint>,
 }
 
-/// One port of a Service.
+/// Something in a Service that is not done, for its owner to know.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Port {
-    /// For people, and unique: `default/web:http`.
-    pub name: Arc<str>,
+pub struct Complaint {
     /// The Service.
     pub service: ObjectReference,
-    /// Its node port.
-    pub node_port: Option<u16>,
-    /// Where it listens.
-    pub listen: Vec<SocketAddr>,
-    /// How its connections are understood.
-    pub protocol: Protocol,
-    /// Where they can go.
-    pub targets: Targets,
+    /// The event's reason.
+    pub reason: &'static str,
+    /// What, and what to do about it.
+    pub message: String,
 }
 
-/// A port that is not balanced.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Unsupported {
-    /// The Service.
-    pub service: ObjectReference,
-    /// The port's number.
-    pub port: i32,
-    /// The port's protocol, `UDP`.
-    pub protocol: String,
+/// Makes plans, and remembers the parts of the last one.
+#[derive(Default)]
+pub struct Planner {
+    known: HashMap<Key, Known>,
+    node_ips: BTreeSet<IpAddr>,
 }
 
-/// Plans the ports of these Services. `targets` finds a port's targets by Service and port name.
-pub fn plan(
-    services: &[Arc<Service>],
-    nodes: &[Arc<Node>],
-    targets: impl Fn(&Service, &str) -> Targets,
-) -> Plan {
-    let node_ips = node_ips(nodes);
-    let mut plan = Plan::default();
-    for service in services {
-        let Some(spec) = &service.spec else { continue };
-        let ips = service_ips(service, spec);
-        if service.metadata.deletion_timestamp.is_some() || ips.is_empty() {
-            continue;
+/// What a Service came to, and from what.
+struct Known {
+    service: Arc<Service>,
+    slices: Vec<Arc<EndpointSlice>>,
+    ports: Vec<Arc<Port>>,
+    complaints: Vec<Complaint>,
+}
+
+impl Planner {
+    /// Plans the ports of these Services. `slices` finds a Service's slices.
+    pub fn plan(
+        &mut self,
+        services: &[Arc<Service>],
+        nodes: &[Arc<Node>],
+        slices: impl Fn(&Key) -> Vec<Arc<EndpointSlice>>,
+    ) -> Plan {
+        let mut before = std::mem::take(&mut self.known);
+        let node_ips = node_ips(nodes);
+        if node_ips != self.node_ips {
+            before.clear();
+            self.node_ips = node_ips;
         }
-        for port in spec.ports.iter().flatten() {
-            let protocol = port.protocol.as_deref().unwrap_or("TCP");
-            if protocol != "TCP" {
-                plan.unsupported.push(Unsupported {
-                    service: service.object_ref(&()),
-                    port: port.port,
-                    protocol: protocol.to_owned(),
-                });
-            } else if let Some(port) = tcp_port(service, port, &ips, &node_ips, &targets) {
-                plan.ports.push(port);
-            }
+        let mut plan = Plan::default();
+        for service in services {
+            let key = Key::of(&**service);
+            let slices = slices(&key);
+            let known = match before.remove(&key) {
+                Some(known) if known.is_of(service, &slices) => known,
+                _ => Known::new(service.clone(), slices, &self.node_ips),
+            };
+            plan.ports.extend(known.ports.iter().cloned());
+            plan.complaints.extend(known.complaints.iter().cloned());
+            self.known.insert(key, known);
         }
-    }
-    plan
-}
-
-fn tcp_port(
-    service: &Service,
-    port: &ServicePort,
-    ips: &BTreeSet<IpAddr>,
-    node_ips: &BTreeSet<IpAddr>,
-    targets: &impl Fn(&Service, &str) -> Targets,
-) -> Option<Port> {
-    let number = u16::try_from(port.port).ok()?;
-    let node_port = port
-        .node_port
-        .and_then(|port| u16::try_from(port).ok())
-        .filter(|port| *port != 0);
-    let name = port.name.as_deref().unwrap_or_default();
-    let own = ips.iter().map(|ip| SocketAddr::new(*ip, number));
-    let nodes = node_port
-        .into_iter()
-        .flat_map(|port| node_ips.iter().map(move |ip| SocketAddr::new(*ip, port)));
-    let label = if name.is_empty() {
-        number.to_string()
-    } else {
-        name.to_owned()
-    };
-    let meta = &service.metadata;
-    let path = [meta.namespace.as_deref(), meta.name.as_deref()]
-        .map(Option::unwrap_or_default)
-        .join("/");
-    Some(Port {
-        name: format!("{path}:{label}").into(),
-        service: service.object_ref(&()),
-        node_port,
-        listen: own.chain(nodes).collect(),
-        protocol: protocol(port.app_protocol.as_deref()),
-        targets: targets(service, name),
-    })
-}
-
-/// What an `appProtocol` says about how connections are to be understood.
-fn protocol(name: Option<&str>) -> Protocol {
-    match name.map(str::to_ascii_lowercase).as_deref() {
-        Some("http") => Protocol::Http1,
-        // WebSocket begins as HTTP/1, and whatever is not known is looked at.
-        None | Some("kubernetes.io/ws") => Protocol::Detect,
-        Some("tcp" | "https" | "tls" | "grpc" | "http2" | "kubernetes.io/h2c" | "kubernetes.io/wss") => {
-            Protocol::Opaque
-        }
-        Some(_) => Protocol::Detect,
+        plan
     }
 }
 
-/// The Service's own addresses; none if it is headless or a name only.
-fn service_ips(service: &Service, spec: &ServiceSpec) -> BTreeSet<IpAddr> {
-    let cluster = spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten());
-    let status = service
-        .status
-        .iter()
-        .filter_map(|status| status.load_balancer.as_ref());
-    let balanced = status
-        .flat_map(|status| status.ingress.iter().flatten())
-        .filter_map(|ingress| ingress.ip.as_ref());
-    let external = spec.external_ips.iter().flatten();
-    if spec.cluster_ip.as_deref() == Some("None") || spec.type_.as_deref() == Some("ExternalName") {
-        return BTreeSet::new();
+impl Known {
+    fn new(service: Arc<Service>, slices: Vec<Arc<EndpointSlice>>, node_ips: &BTreeSet<IpAddr>) -> Self {
+        let (ports, complaints) = ports(&service, node_ips, &slices);
+        Self {
+            ports: ports.into_iter().map(Arc::new).collect(),
+            complaints,
+            service,
+            slices,
+        }
     }
-    cluster
-        .chain(external)
-        .chain(balanced)
-        .filter_map(|ip| ip.parse().ok())
-        .collect()
+
+    /// Whether it came from exactly these objects.
+    fn is_of(&self, service: &Arc<Service>, slices: &[Arc<EndpointSlice>]) -> bool {
+        Arc::ptr_eq(&self.service, service)
+            && self.slices.len() == slices.len()
+            && self
+                .slices
+                .iter()
+                .zip(slices)
+                .all(|(mine, its)| Arc::ptr_eq(mine, its))
+    }
 }
 
 /// Where node ports listen: each node's internal addresses, and the loopback address that people type.
@@ -177,25 +133,31 @@ impl Plan {
         targets.filter_map(|target| target.pod.as_ref())
     }
 
-    /// The routes, with those targets only whose pod is in service. Where none is ready, those that still serve.
-    pub fn routes(&self, in_service: impl Fn(&PodId) -> bool) -> Vec<RouteSpec> {
+    /// The routes, with those targets only whose pod is in service. Where none is ready, those that still serve; where
+    /// none does, clients wait if a pod is coming, or about to be put in service.
+    pub fn routes(
+        &self,
+        in_service: impl Fn(&PodId) -> bool,
+        is_coming: impl Fn(&Port) -> bool,
+    ) -> Vec<RouteSpec> {
         let admitted = |targets: &[Target]| -> Vec<Endpoint> {
             let admitted = targets
                 .iter()
                 .filter(|target| target.pod.as_ref().is_none_or(&in_service));
             admitted.map(Target::endpoint).collect()
         };
-        let route = |port: &Port| {
-            let ready = admitted(&port.targets.ready);
+        let route = |port: &Arc<Port>| {
+            let mut endpoints = admitted(&port.targets.ready);
+            if endpoints.is_empty() {
+                endpoints = admitted(&port.targets.serving);
+            }
             RouteSpec {
                 name: port.name.clone(),
                 listen: port.listen.clone(),
                 protocol: port.protocol,
-                endpoints: if ready.is_empty() {
-                    admitted(&port.targets.serving)
-                } else {
-                    ready
-                },
+                expecting: endpoints.is_empty() && (!port.targets.ready.is_empty() || is_coming(port)),
+                affinity: port.affinity,
+                endpoints,
             }
         };
         self.ports.iter().map(route).collect()
@@ -217,8 +179,9 @@ mod tests {
 
     use super::*;
 
-    fn service(spec: serde_json::Value) -> Arc<Service> {
-        let service = json!({"metadata": {"namespace": "default", "name": "web", "uid": "s"}, "spec": spec});
+    fn service(name: &str) -> Arc<Service> {
+        let spec = json!({"clusterIP": "127.96.0.9", "ports": [{"port": 80, "nodePort": 30080}], "type": "NodePort"});
+        let service = json!({"metadata": {"namespace": "default", "name": name, "uid": name}, "spec": spec});
         Arc::new(serde_json::from_value(service).unwrap())
     }
 
@@ -227,90 +190,119 @@ mod tests {
         Arc::new(serde_json::from_value(json!({"metadata": {}, "status": {"addresses": addresses}})).unwrap())
     }
 
-    fn target(last: u8) -> Target {
-        let addr = SocketAddr::from(([127, 10, 1, last], 20000));
-        let pod = PodId {
-            uid: last.to_string().into(),
-            namespace: "default".into(),
-            name: format!("p{last}"),
-        };
-        Target { addr, pod: Some(pod) }
+    /// A slice of a pod: ready, terminating.
+    fn slice(pod: u8, [ready, terminating]: [bool; 2]) -> Arc<EndpointSlice> {
+        let name = pod.to_string();
+        let endpoint = json!({
+            "addresses": [format!("127.10.1.{pod}")],
+            "conditions": {"ready": ready, "serving": ready || terminating, "terminating": terminating},
+            "targetRef": {"kind": "Pod", "namespace": "default", "name": name, "uid": name},
+        });
+        let slice = json!({
+            "metadata": {}, "addressType": "IPv4", "ports": [{"name": "", "port": 20000}], "endpoints": [endpoint],
+        });
+        Arc::new(serde_json::from_value(slice).unwrap())
     }
 
-    fn listens(plan: &Plan) -> Vec<String> {
-        plan.ports
+    fn owners(plan: &Plan, in_service: &[&str]) -> Vec<String> {
+        let routes = plan.routes(|pod| in_service.contains(&&*pod.uid), |_| false);
+        routes[0]
+            .endpoints
             .iter()
-            .flat_map(|port| &port.listen)
-            .map(ToString::to_string)
+            .map(|endpoint| endpoint.owner.to_string())
             .collect()
     }
 
     #[test]
-    fn a_port_listens_on_the_cluster_ip_and_as_node_port_everywhere() {
-        let spec = json!({"clusterIP": "127.96.0.9", "clusterIPs": ["127.96.0.9"], "type": "NodePort",
-            "ports": [{"port": 80, "nodePort": 30080}]});
-        let plan = plan(
-            &[service(spec)],
-            &[node("127.10.1.1"), node("127.10.2.1")],
-            |_, _| Targets::default(),
-        );
-        assert_eq!(
-            listens(&plan),
-            [
-                "127.96.0.9:80",
-                "127.0.0.1:30080",
-                "127.10.1.1:30080",
-                "127.10.2.1:30080"
-            ]
-        );
-        assert_eq!(&*plan.ports[0].name, "default/web:80");
-    }
-
-    #[test]
-    fn headless_external_and_udp_are_not_listened_for() {
-        let headless = service(json!({"clusterIP": "None", "ports": [{"port": 80}]}));
-        let external =
-            service(json!({"type": "ExternalName", "externalName": "a.b", "ports": [{"port": 80}]}));
-        let udp = service(json!({"clusterIP": "127.96.0.9", "ports": [{"port": 53, "protocol": "UDP"}]}));
-        let plan = plan(&[headless, external, udp], &[], |_, _| Targets::default());
-        assert!(plan.ports.is_empty());
-        assert_eq!(plan.unsupported.len(), 1);
-    }
-
-    #[test]
-    fn the_application_protocol_decides_how_bytes_are_read() {
-        for (name, expected) in [
-            (None, Protocol::Detect),
-            (Some("http"), Protocol::Http1),
-            (Some("HTTPS"), Protocol::Opaque),
-            (Some("kubernetes.io/h2c"), Protocol::Opaque),
-            (Some("kubernetes.io/ws"), Protocol::Detect),
-            (Some("example.com/own"), Protocol::Detect),
-        ] {
-            assert_eq!(protocol(name), expected, "{name:?}");
-        }
-    }
-
-    #[test]
     fn only_pods_in_service_get_connections_and_leaving_ones_only_if_nobody_is_ready() {
-        let spec = json!({"clusterIP": "127.96.0.9", "ports": [{"port": 80}]});
-        let targets = Targets {
-            ready: vec![target(2), target(3)],
-            serving: vec![target(4), target(5)],
-        };
-        let plan = plan(&[service(spec)], &[], |_, _| targets.clone());
-        let owners = |in_service: &[&str]| {
-            let routes = plan.routes(|pod| in_service.contains(&&*pod.uid));
-            routes[0]
-                .endpoints
-                .iter()
-                .map(|endpoint| endpoint.owner.to_string())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(owners(&["2", "3", "4"]), ["2", "3"]);
-        assert_eq!(owners(&["3", "4"]), ["3"]);
-        assert_eq!(owners(&["4"]), ["4"]);
-        assert!(owners(&[]).is_empty());
+        let (ready, leaving) = ([true, false], [false, true]);
+        let slices = [
+            slice(2, ready),
+            slice(3, ready),
+            slice(4, leaving),
+            slice(5, leaving),
+        ];
+        let plan = Planner::default().plan(&[service("web")], &[], |_| slices.to_vec());
+        assert_eq!(owners(&plan, &["2", "3", "4"]), ["2", "3"]);
+        assert_eq!(owners(&plan, &["3", "4"]), ["3"]);
+        assert_eq!(owners(&plan, &["4"]), ["4"]);
+        assert!(owners(&plan, &[]).is_empty());
         assert_eq!(plan.wanted().len(), 2);
+    }
+
+    #[test]
+    fn clients_wait_only_where_a_pod_is_coming() {
+        let plan = |slices: Vec<_>| Planner::default().plan(&[service("web")], &[], |_| slices.clone());
+        let expecting = |plan: &Plan, in_service: bool, coming: bool| {
+            plan.routes(|_| in_service, |_| coming)[0].expecting
+        };
+        let (none, ready) = (plan(Vec::new()), plan(vec![slice(2, [true, false])]));
+        assert!(!expecting(&none, false, false));
+        assert!(expecting(&none, false, true));
+        assert!(expecting(&ready, false, false), "it is about to be announced");
+        assert!(!expecting(&ready, true, true), "nobody has to wait");
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_looked_at_again() {
+        let mut planner = Planner::default();
+        let (mut services, mut nodes) = (vec![service("a"), service("b")], vec![node("127.10.1.1")]);
+        let mut slices = vec![slice(2, [true, false])];
+        let mut same =
+            |services: &[Arc<Service>], nodes: &[Arc<Node>], slices: &[Arc<EndpointSlice>], before: &Plan| {
+                let found = |key: &Key| {
+                    if key.name == "a" {
+                        slices.to_vec()
+                    } else {
+                        Vec::new()
+                    }
+                };
+                let plan = planner.plan(services, nodes, found);
+                let kept = |port: &Arc<Port>| before.ports.iter().any(|old| Arc::ptr_eq(old, port));
+                let names: Vec<_> = plan
+                    .ports
+                    .iter()
+                    .filter(|port| kept(port))
+                    .map(|port| port.name.to_string())
+                    .collect();
+                (names, plan)
+            };
+        let (_, plan) = same(&services, &nodes, &slices, &Plan::default());
+        let (kept, plan) = same(&services, &nodes, &slices, &plan);
+        assert_eq!(kept, ["default/a:80", "default/b:80"]);
+        slices[0] = slice(2, [true, false]);
+        let (kept, plan) = same(&services, &nodes, &slices, &plan);
+        assert_eq!(kept, ["default/b:80"]);
+        services.remove(1);
+        let (kept, plan) = same(&services, &nodes, &slices, &plan);
+        assert_eq!(
+            (kept.as_slice(), plan.ports.len()),
+            (&["default/a:80".to_owned()][..], 1)
+        );
+        nodes.push(node("127.10.2.1"));
+        let (kept, plan) = same(&services, &nodes, &slices, &plan);
+        assert_eq!((kept.len(), plan.ports[0].listen.len()), (0, 4));
+    }
+
+    proptest::proptest! {
+        /// A plan made step by step is the plan that is made at once.
+        #[test]
+        fn steps_lead_where_one_look_leads(steps in proptest::collection::vec((0..4usize, 0..4u8, proptest::bool::ANY), 1..20)) {
+            let mut planner = Planner::default();
+            let services: Vec<_> = ["a", "b", "c", "d"].map(service).to_vec();
+            let mut slices: HashMap<String, Vec<Arc<EndpointSlice>>> = HashMap::new();
+            for (at, pod, ready) in steps {
+                let name = services[at].metadata.name.clone().unwrap();
+                let of = slices.entry(name).or_default();
+                match of.iter().position(|slice| slice.endpoints.as_ref().unwrap()[0].addresses[0].ends_with(&pod.to_string())) {
+                    Some(found) if ready => { of.remove(found); }
+                    Some(found) => of[found] = slice(pod, [true, false]),
+                    None => of.push(slice(pod, [ready, false])),
+                }
+                let find = |key: &Key| slices.get(&key.name).cloned().unwrap_or_default();
+                let stepwise = planner.plan(&services, &[], find);
+                proptest::prop_assert_eq!(stepwise, Planner::default().plan(&services, &[], find));
+            }
+        }
     }
 }

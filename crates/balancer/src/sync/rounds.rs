@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use informer::Recorder;
-use k8s_openapi::api::core::v1::Service;
+use informer::{Key, Recorder};
 use kube::Client;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
@@ -13,8 +12,8 @@ use tokio_util::task::TaskTracker;
 
 use super::bind_errors::BindErrors;
 use super::in_service::{InService, Write, Written};
-use super::plan::{Plan, plan};
-use super::slices::{Targets, targets};
+use super::plan::{Plan, Planner};
+use super::port::Port;
 use super::status_socket::Request;
 use super::write::write;
 use super::{BalancerError, Caches};
@@ -38,6 +37,7 @@ pub struct Rounds {
     /// How writes went.
     results: mpsc::UnboundedReceiver<(Write, Written)>,
     report: mpsc::UnboundedSender<(Write, Written)>,
+    planner: Planner,
     plan: Plan,
     in_service: InService,
     applied: Vec<RouteSpec>,
@@ -69,6 +69,7 @@ impl Rounds {
             drained,
             results,
             report,
+            planner: Planner::default(),
             plan: Plan::default(),
             in_service: InService::default(),
             applied: Vec::new(),
@@ -106,16 +107,14 @@ impl Rounds {
 
     /// Looks at all objects anew.
     fn replan(&mut self) {
-        let find = |service: &Service, port: &str| -> Targets {
-            let meta = &service.metadata;
-            let namespace = meta.namespace.as_deref().unwrap_or_default();
-            let name = meta.name.as_deref().unwrap_or_default();
-            targets(
-                &self.caches.slices.indexed(&format!("service/{namespace}/{name}")),
-                port,
-            )
+        let caches = &self.caches;
+        let slices = |key: &Key| {
+            let index = format!("service/{}/{}", key.namespace, key.name);
+            caches.slices.indexed(&index)
         };
-        self.plan = plan(&self.caches.services.list(), &self.caches.nodes.list(), find);
+        self.plan = self
+            .planner
+            .plan(&caches.services.list(), &caches.nodes.list(), slices);
         self.in_service
             .observe(&self.caches.pods.list(), self.plan.pods());
     }
@@ -123,7 +122,12 @@ impl Rounds {
     /// Brings the datapath and the pods' conditions in line with the plan.
     fn settle(&mut self, stop: &CancellationToken) {
         let now = Instant::now();
-        let routes = self.plan.routes(|pod| self.in_service.admits(pod));
+        let pods = &self.caches.pods;
+        let is_coming = |port: &Port| match &port.selector {
+            Some(selector) => selector.is_expecting(|value| pods.indexed(value)),
+            None => port.targets.coming,
+        };
+        let routes = self.plan.routes(|pod| self.in_service.admits(pod), is_coming);
         let retry = self.bind_retry.is_some_and(|at| at <= now);
         if routes != self.applied || retry {
             self.datapath.apply(&routes);

@@ -1,5 +1,6 @@
 //! EndpointSlices: the targets of one port of a Service.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct Targets {
     /// Those that are about to stop but still answer: for when none is ready and another is on its way. With nobody to
     /// take over there is nothing to wait for: they may stop at once, and new connections are held or refused.
     pub serving: Vec<Target>,
+    /// An endpoint is listed that is not ready yet.
+    pub coming: bool,
 }
 
 /// The index of EndpointSlices: `service/<namespace>/<name>`.
@@ -46,28 +49,23 @@ pub fn index(slice: &EndpointSlice) -> Vec<String> {
         .collect()
 }
 
-/// The targets of a Service's port of this name.
-pub fn targets(slices: &[Arc<EndpointSlice>], port_name: &str) -> Targets {
+/// The targets of a Service's port of this name and protocol.
+pub fn targets(slices: &[Arc<EndpointSlice>], port_name: &str, protocol: &str) -> Targets {
     let mut targets = Targets::default();
-    let mut successor = false;
+    let mut seen = HashSet::new();
     for slice in slices {
-        successor |= slice
-            .endpoints
-            .iter()
-            .flatten()
-            .any(|endpoint| !is_terminating(endpoint));
-        let ports = slice
-            .ports
-            .iter()
-            .flatten()
-            .filter(|port| port.name.as_deref().unwrap_or_default() == port_name);
+        targets.coming |= slice.endpoints.iter().flatten().any(is_coming);
+        let ports = slice.ports.iter().flatten().filter(|port| {
+            port.name.as_deref().unwrap_or_default() == port_name
+                && port.protocol.as_deref().unwrap_or("TCP") == protocol
+        });
         for port in ports.filter_map(|port| u16::try_from(port.port?).ok()) {
             for endpoint in slice.endpoints.iter().flatten() {
-                add(&mut targets, endpoint, port);
+                add(&mut targets, &mut seen, endpoint, port);
             }
         }
     }
-    if !successor {
+    if targets.ready.is_empty() && !targets.coming {
         targets.serving.clear();
     }
     targets
@@ -81,15 +79,30 @@ fn is_terminating(endpoint: &Endpoint) -> bool {
         .unwrap_or(false)
 }
 
-fn add(targets: &mut Targets, endpoint: &Endpoint, port: u16) {
-    let conditions = endpoint.conditions.clone().unwrap_or_default();
+fn is_ready(endpoint: &Endpoint) -> bool {
+    let conditions = endpoint.conditions.as_ref();
     // What is not said counts as ready, by the API's own definition.
-    let ready = conditions.ready.unwrap_or(true);
-    let serving = conditions.serving.unwrap_or(ready) && is_terminating(endpoint);
-    let list = match (ready, serving) {
-        (true, _) => &mut targets.ready,
-        (false, true) => &mut targets.serving,
-        (false, false) => return,
+    conditions.and_then(|conditions| conditions.ready).unwrap_or(true)
+}
+
+fn is_serving(endpoint: &Endpoint) -> bool {
+    let conditions = endpoint.conditions.as_ref();
+    conditions
+        .and_then(|conditions| conditions.serving)
+        .unwrap_or_else(|| is_ready(endpoint))
+}
+
+fn is_coming(endpoint: &Endpoint) -> bool {
+    !is_ready(endpoint) && !is_terminating(endpoint)
+}
+
+fn add(targets: &mut Targets, seen: &mut HashSet<Target>, endpoint: &Endpoint, port: u16) {
+    // A Service that publishes addresses which are not ready says "ready" of those that stop, too: they must drain all
+    // the same.
+    let list = match is_terminating(endpoint) {
+        false if is_ready(endpoint) => &mut targets.ready,
+        true if is_serving(endpoint) => &mut targets.serving,
+        _ => return,
     };
     for ip in endpoint
         .addresses
@@ -100,7 +113,7 @@ fn add(targets: &mut Targets, endpoint: &Endpoint, port: u16) {
             addr: SocketAddr::new(ip, port),
             pod: pod(endpoint),
         };
-        if !list.contains(&target) {
+        if seen.insert(target.clone()) {
             list.push(target);
         }
     }
@@ -151,7 +164,7 @@ mod tests {
                 {"addresses": ["127.10.1.2"], "conditions": {"ready": true}},
             ]),
         );
-        let found = targets(&[slice], "http");
+        let found = targets(&[slice], "http", "TCP");
         let addrs = |targets: &[Target]| {
             targets
                 .iter()
@@ -167,13 +180,13 @@ mod tests {
         let stopping = json!({"addresses": ["127.10.1.4"], "conditions": {"ready": false, "serving": true, "terminating": true}});
         let coming = json!({"addresses": ["127.10.1.6"], "conditions": {"ready": false, "serving": false}});
         let ports = json!([{"name": null, "port": 20001}]);
-        let alone = targets(&[slice(ports.clone(), json!([stopping]))], "");
+        let alone = targets(&[slice(ports.clone(), json!([stopping]))], "", "TCP");
         assert_eq!(alone, Targets::default());
         let apart = [
             slice(ports.clone(), json!([stopping])),
             slice(ports, json!([coming])),
         ];
-        assert_eq!(targets(&apart, "").serving.len(), 1);
+        assert_eq!(targets(&apart, "", "TCP").serving.len(), 1);
     }
 
     #[test]
@@ -182,7 +195,7 @@ mod tests {
             json!([{"name": null, "port": 80}]),
             json!([{"addresses": ["127.0.0.1"], "targetRef": {"kind": "Pod", "namespace": "default", "name": "a", "uid": "1"}}]),
         );
-        let found = targets(&[slice], "");
+        let found = targets(&[slice], "", "TCP");
         assert_eq!(
             found.ready[0]
                 .pod
@@ -190,5 +203,31 @@ mod tests {
                 .map(|pod| (&*pod.uid, pod.name.as_str())),
             Some(("1", "a"))
         );
+    }
+
+    #[test]
+    fn published_addresses_get_connections_before_they_are_ready_and_drain_like_others() {
+        let published = |serving: bool, terminating: bool| {
+            let conditions = json!({"ready": true, "serving": serving, "terminating": terminating});
+            json!({"addresses": ["127.10.1.4"], "conditions": conditions})
+        };
+        let found = |endpoints: serde_json::Value| {
+            let found = targets(&[slice(json!([{"name": "", "port": 1}]), endpoints)], "", "TCP");
+            (found.ready.len(), found.serving.len())
+        };
+        assert_eq!(found(json!([published(false, false)])), (1, 0));
+        let other = json!({"addresses": ["127.10.1.9"]});
+        assert_eq!(found(json!([published(true, true), other])), (1, 1));
+        assert_eq!(found(json!([published(false, true), other])), (1, 0));
+    }
+
+    #[test]
+    fn ports_of_one_name_are_told_apart_by_protocol() {
+        let ports = json!([{"name": "dns", "port": 1, "protocol": "TCP"}, {"name": "dns", "port": 2, "protocol": "UDP"}]);
+        let slice = slice(ports, json!([{"addresses": ["127.10.1.2"]}]));
+        for (protocol, port) in [("TCP", 1), ("UDP", 2)] {
+            let found = targets(std::slice::from_ref(&slice), "dns", protocol);
+            assert_eq!((found.ready.len(), found.ready[0].addr.port()), (1, port));
+        }
     }
 }

@@ -85,6 +85,33 @@ fn the_wait_for_a_backend_ends_with_a_refusal() {
 }
 
 #[test]
+fn nobody_waits_where_no_backend_is_to_be_expected() {
+    let settings = Settings {
+        threads: 2,
+        // Longer than anything in this test may take.
+        hold: PATIENCE * 6,
+    };
+    let mut balancer = Balancer::with(settings, Protocol::Detect, &[]);
+    let mut silent = balancer.client();
+    let mut asking = balancer.client();
+    asking.say(GET);
+    balancer.spec.expecting = false;
+    balancer.route(&[]);
+    // Those who waited are told at once, and those who come.
+    silent.is_refused();
+    asking.is_refused();
+    balancer.client().is_refused();
+    let server = Server::new();
+    balancer.until_installed(&[&server]);
+    let mut client = balancer.client();
+    client.say(GET);
+    let mut served = server.accept();
+    served.hear(GET);
+    served.say(OK);
+    client.hear(OK);
+}
+
+#[test]
 fn an_unanswered_get_is_sent_again() {
     let server = Server::new();
     let balancer = Balancer::to(&[&server]);
@@ -175,6 +202,7 @@ fn addresses_that_cannot_be_had_are_reported_and_tried_again() {
         listen: vec![addr, SocketAddr::from(([192, 0, 2, 1], 1))],
         protocol: Protocol::Detect,
         endpoints: vec![server.endpoint("pod")],
+        ..RouteSpec::default()
     };
     datapath.apply(&[route("one")]);
     let errors: Vec<_> = datapath

@@ -1,6 +1,7 @@
 //! The datapath on real loopback sockets. Servers are driven by hand, one accepted connection at a time, so that every
 //! order of events is the test's own.
 
+mod affinity;
 mod counts;
 mod drain;
 mod faults;
@@ -27,6 +28,8 @@ struct Balancer {
     changes: Receiver<()>,
     addr: SocketAddr,
     protocol: Protocol,
+    /// What else the route is like.
+    spec: RouteSpec,
 }
 
 impl Balancer {
@@ -50,6 +53,10 @@ impl Balancer {
             changes,
             addr: free_address(),
             protocol,
+            spec: RouteSpec {
+                expecting: true,
+                ..RouteSpec::default()
+            },
         };
         balancer.route(servers);
         balancer
@@ -67,6 +74,7 @@ impl Balancer {
             listen: vec![self.addr],
             protocol: self.protocol,
             endpoints,
+            ..self.spec.clone()
         };
         self.datapath.apply(&[spec]);
         assert!(

@@ -1,0 +1,129 @@
+//! Whether a pod is coming up that a Service waits for: then its clients wait, too, instead of being refused.
+//!
+//! EndpointSlices cannot tell: they list a pod only once it has an address, and not why it is not ready. So the pods
+//! themselves are asked, and only for Services that have nobody to route to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::pods;
+use k8s_openapi::api::core::v1::{Pod, Service};
+
+/// The pods of a Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selector {
+    namespace: String,
+    labels: BTreeMap<String, String>,
+}
+
+/// The index of pods: `label/<namespace>/<name>=<value>`, for each label.
+pub fn index(pod: &Pod) -> Vec<String> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let labels = pod.metadata.labels.iter().flatten();
+    labels
+        .map(|(name, value)| format!("label/{namespace}/{name}={value}"))
+        .collect()
+}
+
+impl Selector {
+    /// The pods of this Service; `None` if it has no selector.
+    pub fn of(service: &Service) -> Option<Self> {
+        let labels = service.spec.as_ref()?.selector.clone()?;
+        (!labels.is_empty()).then(|| Self {
+            namespace: service.metadata.namespace.clone().unwrap_or_default(),
+            labels,
+        })
+    }
+
+    /// Whether one of its pods is on its way. `indexed` looks up [`index`].
+    pub fn is_expecting(&self, indexed: impl FnOnce(&str) -> Vec<Arc<Pod>>) -> bool {
+        let Some((name, value)) = self.labels.first_key_value() else {
+            return false;
+        };
+        let some = indexed(&format!("label/{}/{name}={value}", self.namespace));
+        some.iter().any(|pod| self.selects(pod) && is_coming(pod))
+    }
+
+    fn selects(&self, pod: &Pod) -> bool {
+        let label = |name: &String| pod.metadata.labels.as_ref().and_then(|labels| labels.get(name));
+        self.labels.iter().all(|(name, value)| label(name) == Some(value))
+    }
+}
+
+/// Whether a pod may become ready any moment: it is neither on its way out nor stuck.
+fn is_coming(pod: &Pod) -> bool {
+    !pods::is_terminating(pod) && !pods::is_finished(pod) && !is_unscheduled(pod) && !is_held_up(pod)
+}
+
+/// No node has room for it.
+fn is_unscheduled(pod: &Pod) -> bool {
+    pods::condition(pod, "PodScheduled").is_some_and(|condition| condition.status == "False")
+}
+
+/// One of its containers cannot be started, or is not to be before some time has passed.
+fn is_held_up(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let containers = status.into_iter().flat_map(|status| {
+        let init = status.init_container_statuses.iter().flatten();
+        init.chain(status.container_statuses.iter().flatten())
+    });
+    let mut waiting = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref());
+    waiting.any(|waiting| {
+        let reason = waiting.reason.as_deref().unwrap_or_default();
+        !matches!(reason, "" | "ContainerCreating" | "PodInitializing")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(labels: Value, status: Value) -> Pod {
+        let metadata = json!({"name": "p", "namespace": "d", "labels": labels});
+        serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap()
+    }
+
+    #[test]
+    fn pods_that_can_become_ready_are_coming() {
+        let waiting = |reason: &str| {
+            json!({"containerStatuses": [{"name": "c", "image": "i", "imageID": "",
+            "ready": false, "restartCount": 0, "state": {"waiting": {"reason": reason}}}]})
+        };
+        let unscheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False"}]});
+        for (status, coming) in [
+            (json!({}), true),
+            (json!({"phase": "Running"}), true),
+            (waiting("ContainerCreating"), true),
+            (waiting("CrashLoopBackOff"), false),
+            (waiting("ErrImagePull"), false),
+            (unscheduled, false),
+            (json!({"phase": "Failed"}), false),
+        ] {
+            assert_eq!(is_coming(&pod(json!({}), status.clone())), coming, "{status}");
+        }
+        let mut leaving = pod(json!({}), json!({"phase": "Running"}));
+        leaving.metadata.deletion_timestamp =
+            Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        assert!(!is_coming(&leaving));
+    }
+
+    #[test]
+    fn all_labels_must_fit() {
+        let service = json!({"metadata": {"name": "s", "namespace": "d"}, "spec": {"selector": {"app": "a", "tier": "t"}}});
+        let service: Service = serde_json::from_value(service).unwrap();
+        let selector = Selector::of(&service).unwrap();
+        let expecting = |labels: Value| {
+            let pod = Arc::new(pod(labels, json!({})));
+            selector.is_expecting(|value| {
+                let found = index(&pod).iter().any(|indexed| indexed == value);
+                found.then(|| pod.clone()).into_iter().collect()
+            })
+        };
+        assert!(expecting(json!({"app": "a", "tier": "t", "more": "m"})));
+        assert!(!expecting(json!({"app": "a"})));
+        assert!(!expecting(json!({"app": "b", "tier": "t"})));
+        assert_eq!(Selector::of(&Service::default()), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! One port of a Service: where it listens, how it is understood, where its connections can go.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Resource;
+
+use super::coming::Selector;
+use super::plan::Complaint;
+use super::slices::{Targets, targets};
+use crate::datapath::Protocol;
+
+/// One port of a Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// For people, and unique: `default/web:http`.
+    pub name: Arc<str>,
+    /// The Service.
+    pub service: ObjectReference,
+    /// Its node port.
+    pub node_port: Option<u16>,
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// How its connections are understood.
+    pub protocol: Protocol,
+    /// How long a client sticks to its pod.
+    pub affinity: Option<Duration>,
+    /// The pods that it is about; a Service whose endpoints are made by hand has none.
+    pub selector: Option<Selector>,
+    /// Where its connections can go.
+    pub targets: Targets,
+}
+
+/// The ports of a Service, with these slices of it, and what of it is not done. A Service without an address of its own
+/// (headless, or a mere name) has none.
+pub fn ports(
+    service: &Service,
+    node_ips: &BTreeSet<IpAddr>,
+    slices: &[Arc<EndpointSlice>],
+) -> (Vec<Port>, Vec<Complaint>) {
+    let (mut ports, mut complaints) = (Vec::new(), Vec::new());
+    let Some(spec) = &service.spec else {
+        return (ports, complaints);
+    };
+    let ips = service_ips(service, spec);
+    if service.metadata.deletion_timestamp.is_some() || ips.is_empty() {
+        return (ports, complaints);
+    }
+    for port in spec.ports.iter().flatten() {
+        let protocol = port.protocol.as_deref().unwrap_or("TCP");
+        if protocol == "TCP" {
+            ports.extend(planned(service, spec, port, &ips, node_ips, slices));
+        } else {
+            complaints.push(Complaint {
+                service: service.object_ref(&()),
+                reason: "ProtocolNotSupported",
+                message: format!("port {}: {protocol} is not balanced, only TCP is", port.port),
+            });
+        }
+    }
+    (ports, complaints)
+}
+
+fn planned(
+    service: &Service,
+    spec: &ServiceSpec,
+    port: &ServicePort,
+    ips: &BTreeSet<IpAddr>,
+    node_ips: &BTreeSet<IpAddr>,
+    slices: &[Arc<EndpointSlice>],
+) -> Option<Port> {
+    let number = u16::try_from(port.port).ok()?;
+    let node_port = port
+        .node_port
+        .and_then(|port| u16::try_from(port).ok())
+        .filter(|port| *port != 0);
+    let name = port.name.as_deref().unwrap_or_default();
+    let own = ips.iter().map(|ip| SocketAddr::new(*ip, number));
+    let nodes = node_port
+        .into_iter()
+        .flat_map(|port| node_ips.iter().map(move |ip| SocketAddr::new(*ip, port)));
+    let label = if name.is_empty() {
+        number.to_string()
+    } else {
+        name.to_owned()
+    };
+    let meta = &service.metadata;
+    let path = [meta.namespace.as_deref(), meta.name.as_deref()]
+        .map(Option::unwrap_or_default)
+        .join("/");
+    Some(Port {
+        name: format!("{path}:{label}").into(),
+        service: service.object_ref(&()),
+        node_port,
+        listen: own.chain(nodes).collect(),
+        protocol: protocol(port.app_protocol.as_deref()),
+        affinity: affinity(spec),
+        selector: Selector::of(service),
+        targets: targets(slices, name, port.protocol.as_deref().unwrap_or("TCP")),
+    })
+}
+
+/// How long a client sticks to its pod after its last connection.
+fn affinity(spec: &ServiceSpec) -> Option<Duration> {
+    if spec.session_affinity.as_deref() != Some("ClientIP") {
+        return None;
+    }
+    let config = spec.session_affinity_config.as_ref();
+    let client_ip = config.and_then(|config| config.client_ip.as_ref());
+    let seconds = client_ip.and_then(|client_ip| client_ip.timeout_seconds);
+    // The API server fills in the default and refuses what is not positive.
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    Some(Duration::from_secs(seconds.unwrap_or(10_800)))
+}
+
+/// What an `appProtocol` says about how connections are to be understood.
+fn protocol(name: Option<&str>) -> Protocol {
+    match name.map(str::to_ascii_lowercase).as_deref() {
+        Some("http") => Protocol::Http1,
+        // WebSocket begins as HTTP/1, and whatever is not known is looked at.
+        None | Some("kubernetes.io/ws") => Protocol::Detect,
+        Some("tcp" | "https" | "tls" | "grpc" | "http2" | "kubernetes.io/h2c" | "kubernetes.io/wss") => {
+            Protocol::Opaque
+        }
+        Some(_) => Protocol::Detect,
+    }
+}
+
+/// The Service's own addresses; none if it is headless or a name only.
+fn service_ips(service: &Service, spec: &ServiceSpec) -> BTreeSet<IpAddr> {
+    let cluster = spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten());
+    let status = service
+        .status
+        .iter()
+        .filter_map(|status| status.load_balancer.as_ref());
+    let balanced = status
+        .flat_map(|status| status.ingress.iter().flatten())
+        .filter_map(|ingress| ingress.ip.as_ref());
+    let external = spec.external_ips.iter().flatten();
+    if spec.cluster_ip.as_deref() == Some("None") || spec.type_.as_deref() == Some("ExternalName") {
+        return BTreeSet::new();
+    }
+    cluster
+        .chain(external)
+        .chain(balanced)
+        .filter_map(|ip| ip.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn planned(spec: serde_json::Value, nodes: &[&str]) -> (Vec<Port>, Vec<Complaint>) {
+        let service = json!({"metadata": {"namespace": "default", "name": "web", "uid": "s"}, "spec": spec});
+        let service: Service = serde_json::from_value(service).unwrap();
+        let nodes = nodes.iter().map(|ip| ip.parse().unwrap()).collect();
+        ports(&service, &nodes, &[])
+    }
+
+    fn listens(ports: &[Port]) -> Vec<String> {
+        ports
+            .iter()
+            .flat_map(|port| &port.listen)
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn a_port_listens_on_the_cluster_ip_and_as_node_port_everywhere() {
+        let spec = json!({"clusterIP": "127.96.0.9", "clusterIPs": ["127.96.0.9"], "type": "NodePort",
+            "ports": [{"port": 80, "nodePort": 30080}]});
+        let (ports, _) = planned(spec, &["127.0.0.1", "127.10.1.1"]);
+        assert_eq!(
+            listens(&ports),
+            ["127.96.0.9:80", "127.0.0.1:30080", "127.10.1.1:30080"]
+        );
+        assert_eq!(&*ports[0].name, "default/web:80");
+    }
+
+    #[test]
+    fn headless_external_and_other_protocols_are_not_listened_for() {
+        let headless = json!({"clusterIP": "None", "ports": [{"port": 80}]});
+        let external = json!({"type": "ExternalName", "externalName": "a.b", "ports": [{"port": 80}]});
+        for spec in [headless, external] {
+            assert_eq!(planned(spec, &[]), (Vec::new(), Vec::new()));
+        }
+        let sctp = json!({"clusterIP": "127.96.0.9", "ports": [{"port": 53, "protocol": "SCTP"}]});
+        let (ports, complaints) = planned(sctp, &[]);
+        assert_eq!((ports.len(), complaints.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_client_sticks_as_long_as_the_service_says() {
+        let affinity = |spec: serde_json::Value| planned(spec, &[]).0[0].affinity.map(|time| time.as_secs());
+        let ports = json!([{"port": 80}]);
+        assert_eq!(affinity(json!({"clusterIP": "127.96.0.9", "ports": ports})), None);
+        let sticky = json!({"clusterIP": "127.96.0.9", "ports": ports, "sessionAffinity": "ClientIP",
+            "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}}});
+        assert_eq!(affinity(sticky), Some(60));
+    }
+
+    #[test]
+    fn the_application_protocol_decides_how_bytes_are_read() {
+        for (name, expected) in [
+            (None, Protocol::Detect),
+            (Some("http"), Protocol::Http1),
+            (Some("HTTPS"), Protocol::Opaque),
+            (Some("kubernetes.io/h2c"), Protocol::Opaque),
+            (Some("kubernetes.io/ws"), Protocol::Detect),
+            (Some("example.com/own"), Protocol::Detect),
+        ] {
+            assert_eq!(protocol(name), expected, "{name:?}");
+        }
+    }
+}
