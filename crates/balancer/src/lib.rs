@@ -2,12 +2,13 @@
 //!
 //! Flows in: Services, EndpointSlices, Pods and Nodes from the API; connections of clients. Flows out: the same
 //! connections at ready pods, moved between two HTTP/1 messages when a pod is about to stop; the pod condition
-//! `coracle.dev/InService`; Warning events; its own status. Never changes a byte, and never drops a connection because
+//! `coracle.dev/InService`; events; its own status and counters. Never changes a byte, and never drops a connection because
 //! a pod is being replaced.
 //!
 //! [`datapath`] moves bytes and knows no Kubernetes; [`sync`] turns Kubernetes' objects into its routing table.
 
 pub mod datapath;
+mod metrics;
 pub mod status;
 pub mod sync;
 

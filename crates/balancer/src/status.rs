@@ -16,10 +16,17 @@ use crate::datapath::BackendState;
 pub struct Status {
     /// The process.
     pub pid: u32,
+    /// Milliseconds since it started: the difference of two documents' is the time between them.
+    pub milliseconds: u64,
     /// Client connections, those without a backend included.
     pub connections: u32,
+    /// Where the counters can be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// All addresses of all Services.
     pub listeners: Vec<Listener>,
+    /// All ports of all Services.
+    pub services: Vec<Service>,
     /// All backends that get connections or still have some.
     pub backends: Vec<Backend>,
 }
@@ -37,6 +44,29 @@ pub struct Listener {
     pub error: Option<String>,
 }
 
+/// The address of the metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metrics {
+    /// The address.
+    pub addr: SocketAddr,
+    /// Why it is not listened on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Service {
+    /// `namespace/service:port`
+    pub route: String,
+    /// Client connections now.
+    pub open: u64,
+    /// HTTP/1 requests since the balancer started.
+    pub requests: u64,
+}
+
 /// A place that connections go to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,6 +80,8 @@ pub struct Backend {
     pub state: BackendState,
     /// Connections now.
     pub open: u32,
+    /// HTTP/1 requests since the balancer started.
+    pub requests: u64,
 }
 
 /// Why a status document cannot be had.

@@ -371,6 +371,11 @@ impl Datapath {
         }
     }
 
+    /// Milliseconds on the datapath's clock, which begins with it.
+    pub fn now(&self) -> u64 {
+        self.shared.now()
+    }
+
     /// What has been counted, of routes and endpoints that are not gone.
     pub fn counts(&self) -> Vec<RouteCounts> {
         self.ledger.read()

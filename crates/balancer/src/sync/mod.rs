@@ -10,11 +10,13 @@ mod coming;
 mod in_service;
 mod plan;
 mod port;
+mod report;
 mod rounds;
 mod slices;
 mod status_socket;
 mod write;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,10 +24,13 @@ use informer::{Informer, Recorder};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::datapath::{Settings, StartError};
+use crate::metrics::{self, Snapshot};
+use crate::status::Status;
 use rounds::Rounds;
 
 /// What can be chosen about a balancer.
@@ -33,6 +38,8 @@ use rounds::Rounds;
 pub struct Config {
     /// Where the status document can be read: a Unix socket, made anew at start.
     pub status_socket: PathBuf,
+    /// Where Prometheus finds the counters; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// Threads of the datapath; 0: one a core.
     pub threads: usize,
     /// How long a client waits for a ready pod before it is refused.
@@ -40,11 +47,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// The usual choices, with the status document at this path.
+    /// The usual choices, with the status document at this path, and no metrics.
     pub fn new(status_socket: PathBuf) -> Self {
         let Settings { threads, hold } = Settings::default();
         Self {
             status_socket,
+            metrics: None,
             threads,
             hold,
         }
@@ -68,6 +76,14 @@ pub enum BalancerError {
     },
 }
 
+/// What others ask of the loop, and where the answer goes.
+pub(crate) enum Question {
+    /// The status document.
+    Status(oneshot::Sender<Status>),
+    /// The counters.
+    Snapshot(oneshot::Sender<Snapshot>),
+}
+
 /// The caches that a balancer works from.
 #[derive(Clone)]
 struct Caches {
@@ -83,17 +99,28 @@ struct Caches {
 /// See [`BalancerError`]. An API server that cannot be reached is none.
 pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Result<(), BalancerError> {
     let tasks = TaskTracker::new();
-    let requests = status_socket::serve(&config.status_socket, &tasks, stop.clone())?;
+    let (ask, questions) = mpsc::channel(8);
+    status_socket::serve(&config.status_socket, ask.clone(), &tasks, stop.clone())?;
+    let metrics = config
+        .metrics
+        .map(|addr| metrics::serve(addr, ask, &tasks, stop.clone()));
     let caches = Caches::start(&client, &tasks, &stop);
     let recorder = Recorder::new(client.clone(), "coracle-balancer", "");
     let settings = Settings {
         threads: config.threads,
         hold: config.hold,
     };
-    let rounds = Rounds::new(&settings, caches.clone(), client, recorder, tasks.clone())?;
+    let rounds = Rounds::new(
+        &settings,
+        caches.clone(),
+        client,
+        recorder,
+        tasks.clone(),
+        metrics,
+    )?;
     // A table made from half the objects would send connections away from pods that are ready.
     if stop.run_until_cancelled(caches.synced()).await.is_some() {
-        rounds.run(requests, stop.clone()).await;
+        rounds.run(questions, stop.clone()).await;
     }
     tasks.close();
     tasks.wait().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use informer::{Key, Recorder};
 use kube::Client;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,11 +14,10 @@ use super::bind_errors::BindErrors;
 use super::in_service::{InService, Write, Written};
 use super::plan::{Plan, Planner};
 use super::port::Port;
-use super::status_socket::Request;
 use super::write::write;
-use super::{BalancerError, Caches};
+use super::{BalancerError, Caches, Question};
 use crate::datapath::{BackendState, Datapath, RouteSpec, Settings};
-use crate::status::{Backend, Listener, Status};
+use crate::status::Metrics;
 
 /// How often addresses that could not be listened on are tried again.
 const BIND_RETRY: Duration = Duration::from_secs(5);
@@ -29,7 +28,9 @@ pub struct Rounds {
     client: Client,
     recorder: Recorder,
     tasks: TaskTracker,
-    datapath: Datapath,
+    pub(super) datapath: Datapath,
+    /// Where the counters can be read, if they can.
+    pub(super) metrics: Option<watch::Receiver<Metrics>>,
     /// Objects have changed.
     changed: Arc<Notify>,
     /// The datapath has news.
@@ -39,7 +40,7 @@ pub struct Rounds {
     report: mpsc::UnboundedSender<(Write, Written)>,
     planner: Planner,
     plan: Plan,
-    in_service: InService,
+    pub(super) in_service: InService,
     applied: Vec<RouteSpec>,
     bind_errors: BindErrors,
     /// When to try again to listen where it failed.
@@ -54,6 +55,7 @@ impl Rounds {
         client: Client,
         recorder: Recorder,
         tasks: TaskTracker,
+        metrics: Option<watch::Receiver<Metrics>>,
     ) -> Result<Self, BalancerError> {
         let (changed, drained) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (report, results) = mpsc::unbounded_channel();
@@ -65,6 +67,7 @@ impl Rounds {
             recorder,
             tasks,
             datapath,
+            metrics,
             changed,
             drained,
             results,
@@ -79,7 +82,7 @@ impl Rounds {
     }
 
     /// Runs until `stop`. The caches must be complete.
-    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>, stop: CancellationToken) {
+    pub async fn run(mut self, mut questions: mpsc::Receiver<Question>, stop: CancellationToken) {
         let changed = self.changed.clone();
         self.caches.on_change(move || changed.notify_one());
         self.replan();
@@ -96,13 +99,26 @@ impl Rounds {
                 Some((write, written)) = self.results.recv() => {
                     self.in_service.written(&write, written, Instant::now());
                 }
-                Some(request) = requests.recv() => {
-                    // Whoever asked may have gone.
-                    let _ = request.send(self.status());
-                }
+                Some(question) = questions.recv() => self.answer(question),
                 () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
             }
         }
+    }
+
+    fn answer(&mut self, question: Question) {
+        self.forget_counts();
+        // Whoever asked may have gone.
+        match question {
+            Question::Status(reply) => drop(reply.send(self.status())),
+            Question::Snapshot(reply) => drop(reply.send(self.snapshot())),
+        }
+    }
+
+    /// Forgets the counters of pods that are gone for good.
+    fn forget_counts(&mut self) {
+        let in_service = &self.in_service;
+        self.datapath
+            .forget_counts(|owner| in_service.pod(owner).is_some());
     }
 
     /// Looks at all objects anew.
@@ -132,6 +148,7 @@ impl Rounds {
         if routes != self.applied || retry {
             self.datapath.apply(&routes);
             self.applied = routes;
+            self.forget_counts();
             let listeners = self.datapath.listeners();
             self.bind_errors.tell(&self.recorder, &self.plan, &listeners);
             self.bind_retry = listeners
@@ -155,32 +172,6 @@ impl Rounds {
                     // If the loop has ended nobody needs to know.
                     let _ = results.send((order, written));
                 }));
-        }
-    }
-
-    fn status(&self) -> Status {
-        let listeners = self.datapath.listeners().into_iter().map(|listener| Listener {
-            addr: listener.addr,
-            route: listener.route.to_string(),
-            error: listener.error.map(|error| error.to_string()),
-        });
-        let backends = self.datapath.backends().into_iter().map(|backend| Backend {
-            addr: backend.addr,
-            pod: self
-                .in_service
-                .pod(&backend.owner)
-                .map(|pod| format!("{}/{}", pod.namespace, pod.name)),
-            state: backend.state,
-            open: backend.open,
-        });
-        let mut backends: Vec<_> = backends.collect();
-        backends.sort_by(|a, b| (&a.pod, a.addr).cmp(&(&b.pod, b.addr)));
-        let connections = self.datapath.connections();
-        Status {
-            pid: std::process::id(),
-            connections,
-            listeners: listeners.collect(),
-            backends,
         }
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Nothing in these tests takes longer, unless it fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 const PORT: u16 = 8080;
 
 /// An endpoint's conditions: ready, serving, terminating.
@@ -93,7 +93,8 @@ impl Cluster {
     pub async fn balancer(&self) -> Balancer {
         let socket = self.folder.path().join("balancer.sock");
         let stop = CancellationToken::new();
-        let config = coracle_balancer::Config::new(socket.clone());
+        let mut config = coracle_balancer::Config::new(socket.clone());
+        config.metrics = Some(([127, 0, 0, 1], 0).into());
         let (client, stopped) = (self.client.clone(), stop.clone());
         let task = tokio::spawn(async move { coracle_balancer::run(config, client, stopped).await.unwrap() });
         Balancer { socket, stop, task }
@@ -160,6 +161,17 @@ impl Cluster {
             .unwrap();
     }
 
+    /// Removes a pod whose processes have ended, and its slice, at once.
+    pub async fn remove(&self, pod: &str) {
+        let slices: Api<EndpointSlice> = self.api();
+        slices.delete(pod, &DeleteParams::default()).await.unwrap();
+        let now = DeleteParams {
+            grace_period_seconds: Some(0),
+            ..DeleteParams::default()
+        };
+        self.api::<Pod>().delete(pod, &now).await.unwrap();
+    }
+
     pub async fn get(&self, pod: &str) -> Pod {
         self.api().get(pod).await.unwrap()
     }
@@ -222,7 +234,9 @@ impl Balancer {
     pub async fn until(&self, holds: impl Fn(&Status) -> bool) {
         let mut turns = tokio::time::interval(Duration::from_millis(10));
         let asking = async {
-            while !holds(&self.status().await) {
+            // One that has just been started does not answer yet.
+            let read = || coracle_balancer::status::read(&self.socket);
+            while !read().await.is_ok_and(|status| holds(&status)) {
                 turns.tick().await;
             }
         };

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cluster;
+mod exposition;
+mod metrics;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
