@@ -186,8 +186,13 @@ impl Cluster {
 
     /// Ends the server with Ctrl-C, which stops pods and balancer, too.
     pub fn interrupt(&mut self) {
+        self.ask_to_end(Signal::SIGINT);
+    }
+
+    /// Ends the server with a signal on which it stops pods and balancer, too.
+    pub fn ask_to_end(&mut self, signal: Signal) {
         let server = self.server.take().expect("the server runs");
-        let (status, _) = server.end(Signal::SIGINT);
+        let (status, _) = server.end(signal);
         assert!(status.success(), "coracle up ended with {status}");
     }
 

@@ -1,6 +1,7 @@
 //! What is left of a cluster after its end: nothing.
 
 use coracle_tests::{Cluster, Options, programs};
+use nix::sys::signal::Signal;
 
 fn busy() -> Cluster {
     busy_with(Options::default())
@@ -22,11 +23,15 @@ fn nothing_is_left_after_down() {
 }
 
 #[test]
-fn nothing_runs_after_ctrl_c_and_down_removes_the_rest() {
+fn nothing_runs_after_ctrl_c_or_a_closed_terminal_and_down_removes_the_rest() {
     let mut cluster = busy();
-    cluster.interrupt();
-    let left = cluster.processes();
-    assert!(left.is_empty(), "processes left behind: {left:#?}");
+    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM] {
+        cluster.ask_to_end(signal);
+        let left = cluster.processes();
+        assert!(left.is_empty(), "processes left behind after {signal}: {left:#?}");
+        cluster.up();
+        cluster.kubectl().rolled_out("nginx-deployment");
+    }
     cluster.stop();
 }
 

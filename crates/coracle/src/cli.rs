@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::backup::BackupArgs;
 use crate::data_dir::DataDir;
-use crate::{demo, down, image, output, status, up, verbs};
+use crate::{backup, demo, down, image, output, status, up, verbs};
 
 /// Kubernetes' rolling update on one machine, with plain processes for pods.
 #[derive(Debug, Parser)]
@@ -29,6 +30,10 @@ enum Command {
     Status(ClusterArgs),
     /// Show a rolling update under load, and count the dropped requests
     Demo(demo::DemoArgs),
+    /// Save a cluster in one file, while it runs or not
+    Backup(BackupArgs),
+    /// Make a cluster from a backup, in a data folder that has none
+    Restore(BackupArgs),
     /// The image catalogue: which program an image name stands for
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -119,6 +124,8 @@ impl Cli {
             Command::Image(command) => image::run(command),
             Command::Up(args) => up::command(args),
             Command::Down(args) => down::command(&args),
+            Command::Backup(args) => backup::backup(&args),
+            Command::Restore(args) => backup::restore(&args),
             Command::Status(args) => runtime()?.block_on(status::command(args)),
             Command::Demo(args) => {
                 init_tracing("error");

@@ -35,6 +35,9 @@ pub struct Settings {
     pub kubeconfig: PathBuf,
     /// The name of that context.
     pub context: String,
+    /// The context that was in use there before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_before: Option<String>,
 }
 
 /// Held by the server as long as it lives: nobody else may run a cluster from the same folder.
@@ -335,6 +338,7 @@ mod tests {
             declared_ports: false,
             kubeconfig: PathBuf::new(),
             context: String::new(),
+            context_before: None,
         };
         data_dir.save_settings(&settings(3)).unwrap();
         assert!(data_dir.settings().unwrap().is_some());

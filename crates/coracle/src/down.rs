@@ -49,7 +49,12 @@ pub fn command(args: &DownArgs) -> anyhow::Result<ExitCode> {
     } else {
         // A start that failed early has written neither this one nor the user's.
         if let Ok(ours) = std::fs::read_to_string(data_dir.kubeconfig("admin"))
-            && let Err(error) = kubeconfig::remove(&settings.kubeconfig, &settings.context, &ours)
+            && let Err(error) = kubeconfig::remove(
+                &settings.kubeconfig,
+                &settings.context,
+                &ours,
+                settings.context_before.as_deref(),
+            )
         {
             eprintln!("warning: the context {} stays: {error:#}", settings.context);
         }

@@ -22,6 +22,15 @@ pub fn default_path() -> anyhow::Result<PathBuf> {
         .join(".kube/config"))
 }
 
+/// The context that is in use in the file at `path`, if another than `name`.
+pub fn current(path: &Path, name: &str) -> anyhow::Result<Option<String>> {
+    let file = read(path)?;
+    let current = file.get("current-context").and_then(Value::as_str);
+    Ok(current
+        .filter(|current| !current.is_empty() && *current != name)
+        .map(str::to_owned))
+}
+
 /// Merges `ours` (a kubeconfig with one cluster, user and context, all called `name`) into the file at `path`, and makes
 /// it the current context.
 pub fn merge(path: &Path, name: &str, ours: &str) -> anyhow::Result<()> {
@@ -41,8 +50,9 @@ pub fn merge(path: &Path, name: &str, ours: &str) -> anyhow::Result<()> {
 }
 
 /// Takes the context `name` out of the file at `path`; a file that held nothing else is removed. If that context leads to
-/// another cluster than `ours` does (one that was started later and took the name over), everything stays.
-pub fn remove(path: &Path, name: &str, ours: &str) -> anyhow::Result<()> {
+/// another cluster than `ours` does (one that was started later and took the name over), everything stays. If it is in use,
+/// the context `before` is so from now on, where it is there still.
+pub fn remove(path: &Path, name: &str, ours: &str, before: Option<&str>) -> anyhow::Result<()> {
     if !path.exists() {
         return Ok(());
     }
@@ -56,7 +66,8 @@ pub fn remove(path: &Path, name: &str, ours: &str) -> anyhow::Result<()> {
         file.insert(list.into(), Value::Sequence(entries));
     }
     if file.get("current-context").and_then(Value::as_str) == Some(name) {
-        file.insert("current-context".into(), "".into());
+        let before = before.filter(|before| has(&file, "contexts", before));
+        file.insert("current-context".into(), before.unwrap_or_default().into());
     }
     let is_empty = |list: &str| matches!(file.get(list), Some(Value::Sequence(left)) if left.is_empty());
     if ["clusters", "users", "contexts"].into_iter().all(is_empty) {
@@ -92,6 +103,14 @@ fn authority<'a>(file: &'a Mapping, name: &str) -> Option<&'a Value> {
     let is_it = |entry: &&Value| entry.get("name").and_then(Value::as_str) == Some(name);
     let cluster = clusters.iter().find(is_it)?.get("cluster")?;
     cluster.get("certificate-authority-data")
+}
+
+fn has(file: &Mapping, list: &str, name: &str) -> bool {
+    let entries = file.get(list).and_then(Value::as_sequence);
+    entries
+        .into_iter()
+        .flatten()
+        .any(|entry| entry.get("name").and_then(Value::as_str) == Some(name))
 }
 
 fn without(file: &Mapping, list: &str, name: &str) -> Vec<Value> {
@@ -130,11 +149,14 @@ mod tests {
         let path = folder.path().join("config");
         std::fs::write(&path, config("work", "theirs")).unwrap();
         let ours = config("coracle", "ours");
+        assert_eq!(current(&path, "coracle").unwrap().as_deref(), Some("work"));
         merge(&path, "coracle", &ours).unwrap();
         merge(&path, "coracle", &ours).unwrap();
+        assert_eq!(current(&path, "coracle").unwrap(), None);
         assert_eq!(names(&path, "contexts"), ["work", "coracle"]);
         assert_eq!(read(&path).unwrap()["current-context"], "coracle");
-        remove(&path, "coracle", &ours).unwrap();
+        remove(&path, "coracle", &ours, Some("work")).unwrap();
+        assert_eq!(read(&path).unwrap()["current-context"], "work");
         for list in ["clusters", "users", "contexts"] {
             assert_eq!(names(&path, list), ["work"], "{list}");
         }
@@ -146,7 +168,7 @@ mod tests {
         let path = folder.path().join("sub/config");
         let ours = config("coracle", "ours");
         merge(&path, "coracle", &ours).unwrap();
-        remove(&path, "coracle", &ours).unwrap();
+        remove(&path, "coracle", &ours, None).unwrap();
         assert!(!path.exists());
     }
 
@@ -157,7 +179,7 @@ mod tests {
         std::fs::write(&path, "users: [{name: me, user: {token: secret}}]\n").unwrap();
         let ours = config("coracle", "ours");
         merge(&path, "coracle", &ours).unwrap();
-        remove(&path, "coracle", &ours).unwrap();
+        remove(&path, "coracle", &ours, None).unwrap();
         assert_eq!(names(&path, "users"), ["me"]);
     }
 
@@ -167,7 +189,7 @@ mod tests {
         let path = folder.path().join("config");
         merge(&path, "coracle", &config("coracle", "first")).unwrap();
         merge(&path, "coracle", &config("coracle", "second")).unwrap();
-        remove(&path, "coracle", &config("coracle", "first")).unwrap();
+        remove(&path, "coracle", &config("coracle", "first"), None).unwrap();
         assert_eq!(names(&path, "contexts"), ["coracle"]);
     }
 }

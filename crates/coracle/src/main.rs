@@ -3,6 +3,7 @@
 //! This binary is the command line and the wiring of the parts; it holds no business logic. The server, the balancer,
 //! the keepers of pods and the stand-in web server are all this one program, under different subcommands.
 
+mod backup;
 mod cli;
 mod data_dir;
 mod demo;

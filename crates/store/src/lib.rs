@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 pub use log::History;
-pub use sqlite::{OpenError, Sqlite};
+pub use sqlite::{Attachment, BackupError, OpenError, Sqlite, backup, restore};
 
 /// A point in the store's history. Every successful write makes the next one; the first write makes 1.
 pub type Revision = u64;

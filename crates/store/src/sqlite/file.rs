@@ -17,7 +17,7 @@ use crate::memory::Memory;
 use crate::{Event, Revision};
 
 /// Marks an SQLite file as ours: `Cora`.
-const APPLICATION_ID: i64 = 0x436f_7261;
+pub(super) const APPLICATION_ID: i64 = 0x436f_7261;
 /// The newest format that this version reads, and the one it writes.
 const FORMAT: i64 = 1;
 /// How long a commit waits for a lock that somebody else, an `sqlite3` shell that writes, holds.

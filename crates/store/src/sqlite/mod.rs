@@ -3,6 +3,7 @@
 //! Flows in: writes, through a channel to the one thread that owns the database file. Flows out: reads and watches,
 //! straight from memory. Never shows a write that is not on disk, and never reads the disk after opening.
 
+mod backup;
 mod file;
 mod load;
 mod open_error;
@@ -21,6 +22,7 @@ use crate::memory::Memory;
 use crate::watch::MemoryWatch;
 use crate::{Entry, Error, Event, Expect, Page, Revision, Store, Watch};
 
+pub use backup::{Attachment, BackupError, backup, restore};
 use file::File;
 pub use open_error::OpenError;
 use writer::{Change, Request, Writer};
