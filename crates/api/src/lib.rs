@@ -13,6 +13,7 @@ pub mod labels;
 pub mod merge_keys;
 pub mod names;
 pub mod openapi;
+pub mod ownership;
 pub mod pods;
 pub mod ports;
 pub mod prepare;

@@ -38,10 +38,7 @@ pub enum ListType {
 /// merge.
 #[must_use]
 pub fn rule(type_name: &str, field: &str) -> Option<Rule> {
-    let short = type_name.strip_prefix("io.k8s.api.").or_else(|| {
-        // `io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta`
-        type_name.strip_prefix("io.k8s.apimachinery.pkg.apis.")
-    })?;
+    let short = short(type_name)?;
     let at = data::RULES.partition_point(|(name, other, _)| (*name, *other) < (short, field));
     data::RULES
         .get(at)
@@ -59,6 +56,32 @@ pub fn strategy(type_name: &str, field: &str) -> Option<Patch> {
 #[must_use]
 pub fn list_type(type_name: &str, field: &str) -> Option<ListType> {
     rule(type_name, field)?.list
+}
+
+/// Whether server-side apply owns a value of the type called `type_name` as a whole, in whatever field.
+#[must_use]
+pub fn is_atomic(type_name: &str) -> bool {
+    short(type_name).is_some_and(|short| data::ATOMIC_TYPES.binary_search(&short).is_ok())
+}
+
+/// Whether server-side apply owns the map in `field` of the type called `type_name` as a whole.
+#[must_use]
+pub fn is_atomic_field(type_name: &str, field: &str) -> bool {
+    short(type_name).is_some_and(|short| data::ATOMIC_FIELDS.binary_search(&(short, field)).is_ok())
+}
+
+/// Whether `field` of the type called `type_name` is owned field by field although its type is atomic elsewhere.
+#[must_use]
+pub fn is_granular(type_name: &str, field: &str) -> bool {
+    short(type_name) == Some("core.v1.PersistentVolumeSpec") && field == "claimRef"
+}
+
+/// `core.v1.PodSpec` of `io.k8s.api.core.v1.PodSpec`.
+fn short(type_name: &str) -> Option<&str> {
+    type_name.strip_prefix("io.k8s.api.").or_else(|| {
+        // `io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta`
+        type_name.strip_prefix("io.k8s.apimachinery.pkg.apis.")
+    })
 }
 
 impl Patch {
@@ -81,6 +104,7 @@ mod tests {
     #[test]
     fn the_table_is_sorted() {
         assert!(data::RULES.is_sorted_by(|(a, b, _), (c, d, _)| (a, b) < (c, d)));
+        assert!(data::ATOMIC_TYPES.is_sorted() && data::ATOMIC_FIELDS.is_sorted());
     }
 
     #[test]

@@ -107,3 +107,42 @@ pub(super) static RULES: &[(&str, &str, Rule)] = &[
     ("policy.v1.PodDisruptionBudgetSpec", "selector", only(patch(false, false, None))),
     ("policy.v1.PodDisruptionBudgetStatus", "conditions", by("type", &["type"])),
 ];
+
+/// Types that server-side apply owns as a whole (`x-kubernetes-map-type: atomic`), sorted.
+pub(super) static ATOMIC_TYPES: &[&str] = &[
+    "admissionregistration.v1.MatchResources",
+    "admissionregistration.v1.NamedRuleWithOperations",
+    "admissionregistration.v1.ParamKind",
+    "admissionregistration.v1.ParamRef",
+    "autoscaling.v1.CrossVersionObjectReference",
+    "autoscaling.v2.CrossVersionObjectReference",
+    "core.v1.ConfigMapKeySelector",
+    "core.v1.EndpointAddress",
+    "core.v1.EndpointPort",
+    "core.v1.FileKeySelector",
+    "core.v1.LocalObjectReference",
+    "core.v1.NodeSelector",
+    "core.v1.NodeSelectorTerm",
+    "core.v1.ObjectFieldSelector",
+    "core.v1.ObjectReference",
+    "core.v1.ResourceFieldSelector",
+    "core.v1.ScopeSelector",
+    "core.v1.SecretKeySelector",
+    "core.v1.SecretReference",
+    "core.v1.TopologySelectorTerm",
+    "core.v1.TypedLocalObjectReference",
+    "discovery.v1.EndpointPort",
+    "meta.v1.LabelSelector",
+    "meta.v1.OwnerReference",
+    "networking.v1.ServiceBackendPort",
+    "rbac.v1.RoleRef",
+    "rbac.v1.Subject",
+];
+
+/// Fields with maps that server-side apply owns as a whole, sorted.
+pub(super) static ATOMIC_FIELDS: &[(&str, &str)] = &[
+    ("core.v1.PodSpec", "nodeSelector"),
+    ("core.v1.ReplicationControllerSpec", "selector"),
+    ("core.v1.ServiceSpec", "selector"),
+    ("node.v1.Scheduling", "nodeSelector"),
+];
