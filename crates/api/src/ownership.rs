@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 
 pub use check::check;
 use compare::Comparison;
-pub use entry::{Entry, Manager, read, write};
+pub use entry::{Entry, Manager, read, same_but_times, write};
 use grain::Grain;
 pub use set::FieldSet;
 
@@ -143,17 +143,16 @@ impl fmt::Display for Conflicts {
 
 impl std::error::Error for Conflicts {}
 
-/// The entries after a write that was no apply: the writer owns what it changed, and nobody else does any more. Returns
-/// `None` if nothing changed.
+/// The managedFields after a write that was no apply: the writer owns what it changed, and nobody else does any more.
 #[must_use]
-pub fn updated(writing: &Writing<'_>, old: &Value, new: &Value, list: &[Entry]) -> Option<Vec<Entry>> {
+pub fn updated(writing: &Writing<'_>, old: &Value, new: &Value, list: Option<Value>) -> Option<Value> {
     let grain = Grain::of_type(writing.root);
     let changes = Comparison::of(grain, old, new).map(|set| without_servers(writing.part.keep(set)));
     let written = changes.written();
     if written.is_empty() && changes.removed.is_empty() {
-        return None;
+        return list;
     }
-    let mut entries = list.to_vec();
+    let mut entries = list.as_ref().and_then(read).unwrap_or_default();
     let lost = changes.removed.union(&written);
     for entry in entries.iter_mut().filter(|entry| writing.shares_version(entry)) {
         entry.fields = entry.fields.difference(&lost);
@@ -170,7 +169,7 @@ pub fn updated(writing: &Writing<'_>, old: &Value, new: &Value, list: &[Entry]) 
             None => entries.push(writing.entry(false, written)),
         }
     }
-    Some(entries)
+    write(entries)
 }
 
 /// What an apply leaves behind.

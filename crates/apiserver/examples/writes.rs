@@ -52,8 +52,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     ] {
         let begin = Instant::now();
         let writers = (0..WRITERS).map(|writer| {
-            let (api, method) = (api.clone(), method.clone());
-            tokio::spawn(async move {
+            let (api, method) = (&api, &method);
+            async move {
                 for at in (writer..pods).step_by(WRITERS) {
                     let collection = "/api/v1/namespaces/default/pods".to_owned();
                     let (path, body) = if part.is_empty() {
@@ -61,13 +61,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     } else {
                         (format!("{collection}/web-{at}{part}"), status(at))
                     };
-                    write(&api, &method, &path, media, &body).await;
+                    write(api, method, &path, media, &body).await;
                 }
-            })
+            }
         });
-        for writer in writers.collect::<Vec<_>>() {
-            writer.await?;
-        }
+        futures::future::join_all(writers).await;
         let seconds = begin.elapsed().as_secs_f64();
         println!(
             "{what}: {pods} in {seconds:.2} s, {:.0}/s",
@@ -132,11 +130,12 @@ fn pod(at: usize) -> Value {
 fn status(at: usize) -> Value {
     let now = "2026-01-01T00:00:00Z";
     let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now});
+    let conditions = ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition);
     json!({"status": {
         "phase": "Running",
         "podIP": format!("127.64.{}.{}", at / 250, at % 250 + 1),
         "startTime": now,
-        "conditions": ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition),
+        "conditions": conditions,
         "containerStatuses": [{
             "name": "web", "image": "nginx:1.29", "imageID": "nginx", "ready": true, "restartCount": 0,
             "started": true, "state": {"running": {"startedAt": now}},

@@ -14,6 +14,7 @@ use crate::object::{is_terminating, meta_str};
 use crate::query::WriteOptions;
 use crate::resource::Resource;
 use crate::status::{self, Failure, Subject};
+use crate::tracking::Tracking;
 use crate::write::{self, Change};
 
 /// Serves a POST of a Binding, for the pod in the path or else the one that the Binding is named after.
@@ -34,6 +35,7 @@ pub(crate) async fn bind(call: &Call, body: Body) -> Result<Response, Failure> {
         return Err(Failure::BadRequest("target.name: Required value".to_owned()));
     }
     let change = Change {
+        tracking: Tracking::Nobody,
         core: &call.core,
         resource: &call.resource,
         namespace: call.namespace(),

@@ -10,6 +10,7 @@ use crate::decode::Parsed;
 use crate::query::{FieldValidation, WriteOptions};
 use crate::server::Core;
 use crate::status::Failure;
+use crate::tracking::Tracking;
 use crate::write::Change;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", api::names::NODE_LEASES];
@@ -89,7 +90,10 @@ async fn ensure(
         duplicates: Vec::new(),
     };
     let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
-    match core.create(&resource, namespace, parsed, OPTIONS).await {
+    match core
+        .create(&resource, namespace, parsed, OPTIONS, &Tracking::Nobody)
+        .await
+    {
         Err(Failure::AlreadyExists(_)) => {}
         done => return done.map(drop),
     }
@@ -100,6 +104,7 @@ async fn ensure(
         name,
         write: Write::Main,
         options: OPTIONS,
+        tracking: Tracking::Nobody,
     };
     let merged = change.apply(|object| {
         let mut value = object.clone();

@@ -29,6 +29,8 @@ pub(crate) struct Call {
     pub query: Query,
     /// The headers.
     pub headers: HeaderMap,
+    /// Who asks.
+    pub user: String,
 }
 
 impl Call {

@@ -3,6 +3,7 @@
 //! Flows in: a body. Flows out: 201 and the stored object. Retries only names that it generated itself.
 
 use api::kind::{Cause, Write};
+use api::ownership;
 use http::StatusCode;
 use serde_json::Value;
 
@@ -15,6 +16,7 @@ use crate::query::WriteOptions;
 use crate::resource::Resource;
 use crate::server::Core;
 use crate::status::{Failure, Subject};
+use crate::tracking::Tracking;
 use crate::write::{self, Written};
 use crate::{admission, bootstrap};
 
@@ -26,18 +28,24 @@ pub(crate) async fn create(call: &Call, body: Body) -> Result<Response, Failure>
     if call.resource.kind.namespaced && call.path.namespace.is_none() {
         return Err(Failure::MethodNotAllowed);
     }
-    let options = WriteOptions::parse(&call.query)?;
     let bytes = body::collect(body).await?;
     let parsed = decode::body(&call.headers, &bytes)?;
+    let written = store_new(call, parsed, Tracking::of(call, "")?).await?;
+    call.respond_written(StatusCode::CREATED, &written)
+}
+
+/// Makes a new object, and what comes with every object of its kind.
+pub(crate) async fn store_new(call: &Call, parsed: Parsed, tracking: Tracking) -> Result<Written, Failure> {
+    let options = WriteOptions::parse(&call.query)?;
     let written = call
         .core
-        .create(&call.resource, call.namespace(), parsed, options)
+        .create(&call.resource, call.namespace(), parsed, options, &tracking)
         .await?;
     if call.resource.is("", "namespaces") && !options.dry_run {
         let namespace = written.object.to_value(&call.resource);
         bootstrap::furnish(&call.core, meta_str(&namespace, "name")).await?;
     }
-    call.respond_written(StatusCode::CREATED, &written)
+    Ok(written)
 }
 
 impl Core {
@@ -48,6 +56,7 @@ impl Core {
         namespace: Option<&str>,
         parsed: Parsed,
         options: WriteOptions,
+        tracking: &Tracking,
     ) -> Result<Written, Failure> {
         let (mut object, warnings) = write::decode(resource, parsed, options.fields)?;
         write::check_namespace(namespace, &object)?;
@@ -55,6 +64,7 @@ impl Core {
             let why = "resourceVersion should not be set on objects to be created";
             return Err(Failure::BadRequest(why.to_owned()));
         }
+        let sent = ownership::take(&mut object);
         metadata::prepare_new(&mut object, namespace);
         if let Some(namespace) = namespace {
             self.check_open(resource, namespace, &object).await?;
@@ -64,8 +74,9 @@ impl Core {
             if generated {
                 metadata::generate_name(&mut object);
             }
+            let new = (object.clone(), sent.clone());
             if let Some(object) = self
-                .create_once(resource, namespace, object.clone(), options)
+                .create_once(resource, namespace, new, options, tracking)
                 .await?
             {
                 return Ok(Written { object, warnings });
@@ -82,8 +93,9 @@ impl Core {
         &self,
         resource: &Resource,
         namespace: Option<&str>,
-        mut object: Value,
+        (mut object, sent): (Value, Option<Value>),
         options: WriteOptions,
+        tracking: &Tracking,
     ) -> Result<Option<Object>, Failure> {
         let name = meta_str(&object, "name").to_owned();
         (resource.kind.default)(&mut object);
@@ -92,6 +104,8 @@ impl Core {
         if !causes.is_empty() {
             return Err(Failure::invalid(resource, &name, causes));
         }
+        let nothing = Value::Object(serde_json::Map::new());
+        tracking.record(resource, Write::Main, (&nothing, None), (&mut object, sent));
         let key = resource.key(namespace, &name);
         if self.store.get(&key).await?.is_some() {
             return Ok(None);

@@ -9,6 +9,7 @@
 
 mod admission;
 mod allocate;
+mod apply;
 mod auth;
 mod binding;
 mod body;
@@ -45,6 +46,7 @@ mod services;
 mod status;
 mod strategic;
 mod table;
+mod tracking;
 mod update;
 mod watch;
 mod write;

@@ -36,7 +36,6 @@ pub(crate) fn prepare_new(object: &mut Value, namespace: Option<&str>) {
         "selfLink",
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
-        "managedFields",
     ] {
         metadata.remove(field);
     }
@@ -58,7 +57,7 @@ pub(crate) fn generate_name(object: &mut Value) {
 /// Keeps in a changed object what no writer may change.
 pub(crate) fn prepare_changed(object: &mut Value, old: &Value) {
     let metadata = metadata_mut(object);
-    for field in ["resourceVersion", "selfLink", "managedFields"] {
+    for field in ["resourceVersion", "selfLink"] {
         metadata.remove(field);
     }
     for field in KEPT.into_iter().chain(["name", "namespace"]) {

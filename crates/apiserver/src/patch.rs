@@ -13,13 +13,12 @@ use crate::body::{self, Body, MAX_REQUEST, Response};
 use crate::call::Call;
 use crate::decode::{self, Parsed};
 use crate::status::Failure;
-use crate::{strategic, update};
+use crate::{apply, strategic, tracking, update};
 
 /// The most operations that a JSON patch may have; upstream's limit.
 const MAX_OPERATIONS: usize = 10_000;
 
-const ACCEPTED: &str =
-    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 
 /// A patch, parsed.
 #[derive(Debug)]
@@ -34,12 +33,28 @@ pub(crate) enum Patch {
 
 /// Serves a PATCH of an object or its `/status`.
 pub(crate) async fn patch(call: &Call, body: Body, write: Write) -> Result<Response, Failure> {
+    if decode::media_type(&call.headers) == apply::MEDIA_TYPE {
+        return apply::apply(call, body, write).await;
+    }
+    check_options(call)?;
     let bytes = body::collect(body).await?;
     let patch = Patch::parse(&call.headers, &bytes)?;
     let change = update::change(call, write)?;
     let root = &call.resource.type_name;
     let written = change.apply(|object| patch.apply(root, object)).await?;
     call.respond_written(StatusCode::OK, &written)
+}
+
+/// `force` is for applies alone.
+pub(crate) fn check_options(call: &Call) -> Result<(), Failure> {
+    match call.query.get("force") {
+        None => Ok(()),
+        Some(_) => Err(tracking::invalid_option(
+            "FieldValueForbidden",
+            "force",
+            "Forbidden: may not be specified for non-apply patch".to_owned(),
+        )),
+    }
 }
 
 impl Patch {

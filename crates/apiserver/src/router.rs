@@ -47,7 +47,7 @@ async fn route(core: Arc<Core>, request: Request) -> Result<Response, Failure> {
                 review::answer(review, &identity, &parts.headers, body).await
             }
             Some(_) => Err(Failure::MethodNotAllowed),
-            None => object(core, path, request).await,
+            None => object(core, path, identity.user, request).await,
         },
         Path::Version => read_only(
             &request,
@@ -82,7 +82,12 @@ fn read_only(request: &Request, response: Response) -> Result<Response, Failure>
 }
 
 /// A request on a kind: its collection, an object, or a part of one.
-async fn object(core: Arc<Core>, path: ObjectPath, request: Request) -> Result<Response, Failure> {
+async fn object(
+    core: Arc<Core>,
+    path: ObjectPath,
+    user: String,
+    request: Request,
+) -> Result<Response, Failure> {
     let bindings = path.group.is_empty() && path.plural == "bindings" && path.name.is_none();
     let looked_up = if bindings {
         ObjectPath {
@@ -96,6 +101,7 @@ async fn object(core: Arc<Core>, path: ObjectPath, request: Request) -> Result<R
     let call = Call {
         query: Query::parse(request.uri().query()),
         headers: request.headers().clone(),
+        user,
         core,
         resource,
         path: looked_up,

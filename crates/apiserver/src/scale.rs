@@ -10,13 +10,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::apply::{self, Configuration};
 use crate::body::{self, Body, Response};
 use crate::call::Call;
 use crate::decode::{self, Parsed};
 use crate::object::{Object, meta_str, push_json};
-use crate::patch::Patch;
+use crate::patch::{self, Patch};
 use crate::status::{Failure, Subject};
+use crate::tracking::{self, Tracking};
 use crate::update;
+use crate::write::Change;
 
 /// Serves a GET of `/scale`.
 pub(crate) async fn get(call: &Call) -> Result<Response, Failure> {
@@ -34,16 +37,41 @@ pub(crate) async fn update(call: &Call, body: Body) -> Result<Response, Failure>
 /// Serves a PATCH of `/scale`.
 pub(crate) async fn patch(call: &Call, body: Body) -> Result<Response, Failure> {
     let bytes = body::collect(body).await?;
+    if decode::media_type(&call.headers) == apply::MEDIA_TYPE {
+        return apply_scale(call, &apply::read(&bytes)?).await;
+    }
+    patch::check_options(call)?;
     let patch = Patch::parse(&call.headers, &bytes)?;
     // A Scale has no lists, so a strategic merge of it is a merge.
     write(call, |scale| Ok(patch.apply("", scale)?.value)).await
+}
+
+/// Applies a Scale: what it says of the object is its number of replicas.
+async fn apply_scale(call: &Call, scale: &Value) -> Result<Response, Failure> {
+    let resource = &call.resource;
+    let mut sent = json!({
+        "kind": resource.kind.kind,
+        "apiVersion": resource.api_version,
+        "metadata": scale["metadata"],
+    });
+    if !scale["spec"]["replicas"].is_null() {
+        sent["spec"]["replicas"] = replicas(call.name()?, scale)?.into();
+    }
+    let part = tracking::part(resource, Write::Main);
+    let configuration = Configuration::new(call, sent, "scale", part)?;
+    let change = Change {
+        tracking: Tracking::Applied,
+        ..update::change(call, Write::Main)?
+    };
+    let written = change.apply(|object| configuration.merge_into(object)).await?;
+    respond(&scale_of(&written.object.to_value(resource)))
 }
 
 async fn write(
     call: &Call,
     mut change: impl FnMut(&Value) -> Result<Value, Failure> + Send,
 ) -> Result<Response, Failure> {
-    let written = update::change(call, Write::Main)?
+    let written = update::change_of(call, Write::Main, "scale")?
         .apply(|object| {
             let scale = change(&scale_of(object))?;
             let replicas = replicas(meta_str(object, "name"), &scale)?;

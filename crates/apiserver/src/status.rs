@@ -5,6 +5,7 @@
 mod document;
 
 use api::kind::Cause;
+use api::ownership::Conflicts;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::body::{self, Response};
@@ -85,6 +86,9 @@ pub(crate) enum Failure {
         /// The reason, after the colon.
         why: String,
     },
+    /// 409: an apply would change fields that others own.
+    #[error("{0}")]
+    ApplyConflict(Conflicts),
     /// 410: the revision has been compacted away. `continue_token` lets a list go on at the latest revision.
     #[error("{message}")]
     Expired {
@@ -110,6 +114,9 @@ pub(crate) enum Failure {
     /// 422: the patch cannot be applied to what is there.
     #[error("the server rejected our request due to an error in our request")]
     Unprocessable,
+    /// 500, without a reason: a configuration that is not of its type. (Upstream's server takes it for its own failure.)
+    #[error("{0}")]
+    Untyped(String),
     /// 500
     #[error("Internal error occurred: {0}")]
     Internal(String),
@@ -188,11 +195,12 @@ impl Failure {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
             Self::AlreadyExists(_) => (StatusCode::CONFLICT, "AlreadyExists"),
-            Self::Conflict { .. } => (StatusCode::CONFLICT, "Conflict"),
+            Self::Conflict { .. } | Self::ApplyConflict(_) => (StatusCode::CONFLICT, "Conflict"),
             Self::Expired { .. } => (StatusCode::GONE, "Expired"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
             Self::Invalid { .. } | Self::Unprocessable => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
+            Self::Untyped(_) => (StatusCode::INTERNAL_SERVER_ERROR, ""),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
             Self::TooNew(_) => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
@@ -208,6 +216,10 @@ impl Failure {
             Self::NotFound(subject) | Self::AlreadyExists(subject) | Self::Conflict { subject, .. } => {
                 Details::about(subject)
             }
+            Self::ApplyConflict(conflicts) => Details {
+                causes: conflicts.causes().iter().map(StatusCause::from).collect(),
+                ..Details::default()
+            },
             Self::TooNew(_) => {
                 let cause = StatusCause::new("ResourceVersionTooLarge", "Too large resource version");
                 Details {
@@ -237,7 +249,7 @@ impl Failure {
             metadata: StatusMeta { continue_token },
             status: "Failure",
             message: Some(self.to_string()),
-            reason: Some(reason),
+            reason: Some(reason).filter(|reason| !reason.is_empty()),
             details: self.details(),
             code: Some(code.as_u16()),
         }

@@ -10,6 +10,7 @@ use crate::call::Call;
 use crate::decode::{self, Parsed};
 use crate::query::WriteOptions;
 use crate::status::Failure;
+use crate::tracking::Tracking;
 use crate::write::Change;
 
 /// Serves a PUT on an object (`write` main) or its `/status`.
@@ -28,7 +29,21 @@ pub(crate) async fn update(call: &Call, body: Body, write: Write) -> Result<Resp
 
 /// The change that a PUT or PATCH makes.
 pub(crate) fn change(call: &Call, write: Write) -> Result<Change<'_>, Failure> {
+    change_of(call, write, subresource(write))
+}
+
+/// The path below an object that this part of it is written at; empty for the object itself.
+pub(crate) fn subresource(write: Write) -> &'static str {
+    match write {
+        Write::Main => "",
+        Write::Status => "status",
+    }
+}
+
+/// The change that a PUT or PATCH makes through a subresource.
+pub(crate) fn change_of<'a>(call: &'a Call, write: Write, subresource: &str) -> Result<Change<'a>, Failure> {
     Ok(Change {
+        tracking: Tracking::of(call, subresource)?,
         core: &call.core,
         resource: &call.resource,
         namespace: call.namespace(),

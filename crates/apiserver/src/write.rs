@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use api::kind::Write;
+use api::ownership;
 use serde_json::Value;
 use store::{Entry, Expect};
 
@@ -17,6 +18,7 @@ use crate::query::{FieldValidation, WriteOptions};
 use crate::resource::Resource;
 use crate::server::Core;
 use crate::status::{Failure, Subject};
+use crate::tracking::Tracking;
 
 /// How often a change is made again because another writer was faster.
 const ATTEMPTS: usize = 64;
@@ -100,6 +102,8 @@ pub(crate) struct Change<'a> {
     pub write: Write,
     /// `dryRun` and `fieldValidation`.
     pub options: WriteOptions,
+    /// In whose name.
+    pub tracking: Tracking,
 }
 
 impl Change<'_> {
@@ -115,10 +119,12 @@ impl Change<'_> {
         let key = resource.key(self.namespace, self.name);
         for _ in 0..ATTEMPTS {
             let entry = core.read(resource, &key, self.name).await?;
-            let old = Object::from(&*entry).to_value(resource);
+            let mut old = Object::from(&*entry).to_value(resource);
             let parsed = change(&old)?;
+            let kept = ownership::take(&mut old);
             self.check_identity(&old, &parsed.value)?;
             let (mut new, warnings) = decode(resource, parsed, self.options.fields)?;
+            let sent = ownership::take(&mut new);
             (resource.kind.default)(&mut new);
             (resource.kind.prepare)(&mut new, Some(&old), self.write);
             metadata::prepare_changed(&mut new, &old);
@@ -126,6 +132,10 @@ impl Change<'_> {
             if !causes.is_empty() {
                 return Err(Failure::invalid(resource, self.name, causes));
             }
+            let before = (&old, kept.as_ref());
+            self.tracking
+                .record(resource, self.write, before, (&mut new, sent));
+            self.keep_times(&entry, &mut new, kept);
             let permit = admission::admit(core, resource, &mut new, Some(&old), self.options.dry_run)?;
             if let Some(object) = self.store(&entry, &new).await? {
                 permit.keep();
@@ -150,6 +160,21 @@ impl Change<'_> {
             }
         }
         Err(Failure::modified(self.resource, self.name))
+    }
+
+    /// An apply that changes nothing but when it was made is none.
+    fn keep_times(&self, entry: &Entry, new: &mut Value, kept: Option<Value>) {
+        let (Some(kept), Tracking::Applied) = (kept, &self.tracking) else {
+            return;
+        };
+        let list = &mut new["metadata"]["managedFields"];
+        if !ownership::same_but_times(&kept, list) {
+            return;
+        }
+        let list = std::mem::replace(list, kept);
+        if object::encode(self.resource, new) != entry.value {
+            new["metadata"]["managedFields"] = list;
+        }
     }
 
     /// What the client says about version and identity must hold.

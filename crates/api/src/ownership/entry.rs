@@ -120,6 +120,20 @@ pub fn write(mut entries: Vec<Entry>) -> Option<Value> {
     (!entries.is_empty()).then(|| entries.iter().map(Entry::to_json).collect())
 }
 
+/// Whether two lists differ in nothing but the times of their entries.
+#[must_use]
+pub fn same_but_times(a: &Value, b: &Value) -> bool {
+    let timeless = |list: &Value| {
+        let entries = list.as_array().into_iter().flatten().cloned();
+        let entries = entries.map(|mut entry| {
+            entry.as_object_mut().map(|fields| fields.remove("time"));
+            entry.to_string()
+        });
+        entries.collect::<std::collections::BTreeSet<_>>()
+    };
+    timeless(a) == timeless(b)
+}
+
 /// Lets the oldest of too many updaters become one.
 fn cap(entries: &mut Vec<Entry>) {
     entries.sort_by(Entry::order);

@@ -28,7 +28,9 @@ pub(super) fn fields(grain: Grain, value: &Value) -> FieldSet {
             }
         }
         (Grain::Set, Value::Array(items)) => {
-            items.iter().for_each(|item| set.insert(&[element::member(item)]))
+            for item in items {
+                set.insert(&[element::member(item)]);
+            }
         }
         (Grain::Leaf, _) => set.member = true,
         _ => {}

@@ -54,9 +54,9 @@ impl Thing {
 
     fn update(&mut self, name: &str, new: Value) {
         let manager = manager(name, "v1");
-        if let Some(entries) = updated(&self.writing(&manager), &self.object, &new, &self.entries) {
-            self.store(entries);
-        }
+        let list = write(self.entries.clone());
+        let list = updated(&self.writing(&manager), &self.object, &new, list);
+        self.entries = list.as_ref().and_then(read).unwrap_or_default();
         self.object = new;
     }
 

@@ -1,6 +1,7 @@
 //! The API server through its real doors: in process, and over TLS.
 
 #[cfg(test)]
+mod applies;
 mod client;
 #[cfg(test)]
 mod deletes;

@@ -65,7 +65,7 @@ async fn patches_that_cannot_be_applied() {
         StatusCode::BAD_REQUEST
     );
     let (status, _) = door
-        .ask_as(Method::PATCH, &path, "application/apply-patch+yaml", "{}")
+        .ask_as(Method::PATCH, &path, "application/some-patch+json", "{}")
         .await;
     assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let stale = json!({ "metadata": { "resourceVersion": "1" } });
