@@ -141,7 +141,7 @@ fn owners(kubectl: &Kubectl, name: &str) {
         "{shown}"
     );
     // The controller reports the status, and owns nothing else.
-    let progressing = "--for=condition=Progressing";
+    let progressing = "--for=condition=Progressing=Unknown";
     kubectl.ok(&["wait", "deployment/web", progressing, "--timeout=30s"]);
     let object: Value = kubectl.json(&["deployment", "web", "--show-managed-fields"]);
     let entries = object["metadata"]["managedFields"]
