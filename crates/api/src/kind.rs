@@ -34,6 +34,8 @@ pub struct Kind {
     pub generation: bool,
     /// Whether a DELETE without an explicit grace period leaves the object for its node agent to stop (pods only).
     pub graceful: bool,
+    /// Whether objects are only stored: nothing acts on them yet. Their creator is told.
+    pub inert: bool,
     /// Which names are valid.
     pub name_rule: NameRule,
     /// Typed decoding: prunes unknown fields, which it reports, and refuses wrong types.
@@ -106,7 +108,7 @@ pub enum Subresource {
 pub struct Column {
     /// Heading as upstream spells it; kubectl prints it in upper case.
     pub name: &'static str,
-    /// `string` or `integer`.
+    /// `string`, `integer`, `boolean` or `date`.
     pub kind: &'static str,
     /// 0: always shown; 1: shown with `-o wide`.
     pub priority: u8,

@@ -19,6 +19,7 @@ pub mod ports;
 pub mod prepare;
 pub mod quantity;
 pub mod random;
+pub mod schedule;
 pub mod served;
 pub mod table;
 pub mod template_hash;

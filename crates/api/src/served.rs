@@ -34,6 +34,8 @@ pub struct Row {
     pub generation: bool,
     /// Whether a DELETE leaves the object for its node agent.
     pub graceful: bool,
+    /// Whether objects are only stored: nothing acts on them yet.
+    pub inert: bool,
     /// Whether the creator may set the status.
     pub status_on_create: bool,
     /// Which names are valid.
@@ -55,6 +57,7 @@ impl Row {
         columns: &[],
         generation: false,
         graceful: false,
+        inert: false,
         status_on_create: false,
         name_rule: NameRule::Subdomain,
         fields: &[],
@@ -109,6 +112,7 @@ impl Kind {
             columns: row.columns,
             generation: row.generation,
             graceful: row.graceful,
+            inert: row.inert,
             name_rule: row.name_rule,
             decode: decode::<T>,
             default: default::<T>,

@@ -4,6 +4,8 @@
 
 pub mod pod;
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde_json::Value;
@@ -45,6 +47,23 @@ pub const fn wide(name: &'static str) -> Column {
     }
 }
 
+/// When an object was made, for kinds that upstream prints no columns of its own for.
+pub const CREATED_AT: Column = Column {
+    name: "Created At",
+    kind: "date",
+    priority: 0,
+};
+
+/// A column of `true` and `false`.
+#[must_use]
+pub const fn boolean(name: &'static str) -> Column {
+    Column {
+        name,
+        kind: "boolean",
+        priority: 0,
+    }
+}
+
 /// NAME
 #[must_use]
 pub fn name(metadata: &ObjectMeta) -> Value {
@@ -55,6 +74,31 @@ pub fn name(metadata: &ObjectMeta) -> Value {
 #[must_use]
 pub fn age(metadata: &ObjectMeta, now: i64) -> Value {
     duration::since(metadata.creation_timestamp.as_ref().map(|time| time.0), now).into()
+}
+
+/// CREATED AT
+#[must_use]
+pub fn created_at(metadata: &ObjectMeta) -> Value {
+    let time = metadata.creation_timestamp.as_ref();
+    time.map(|time| time.0.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .into()
+}
+
+/// Labels as a selector is written, or `<none>`.
+#[must_use]
+pub fn labels(labels: Option<&BTreeMap<String, String>>) -> Value {
+    let labels = labels.into_iter().flatten();
+    let labels: Vec<_> = labels.map(|(key, value)| format!("{key}={value}")).collect();
+    or_none(Some(&labels.join(","))).into()
+}
+
+/// A status, or that the object is on its way out.
+#[must_use]
+pub fn or_terminating(metadata: &ObjectMeta, status: Option<&str>) -> Value {
+    match metadata.deletion_timestamp {
+        Some(_) => "Terminating".into(),
+        None => status.unwrap_or_default().into(),
+    }
 }
 
 /// The text, or `<none>`.

@@ -157,6 +157,7 @@ fn named(name: &str) -> Shape {
     match name {
         "io.k8s.apimachinery.pkg.api.resource.Quantity" => Shape::Quantity,
         "io.k8s.apimachinery.pkg.util.intstr.IntOrString" => Shape::IntOrString,
+        "io.k8s.apimachinery.pkg.runtime.RawExtension" => Shape::Any,
         _ => match name.strip_prefix(META) {
             Some("Time" | "MicroTime") => Shape::Time,
             Some("FieldsV1") => Shape::Any,

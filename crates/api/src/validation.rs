@@ -15,6 +15,7 @@ pub mod resources;
 pub mod selector;
 pub mod values;
 pub mod volume;
+pub mod workload;
 
 pub use errors::Errors;
 pub use path::Path;

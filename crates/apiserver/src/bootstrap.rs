@@ -4,6 +4,7 @@
 //! every start.
 
 use api::kind::Write;
+use api::kinds::priority_class;
 use serde_json::{Value, json};
 
 use crate::decode::Parsed;
@@ -14,6 +15,10 @@ use crate::tracking::Tracking;
 use crate::write::Change;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", api::names::NODE_LEASES];
+
+/// Upstream's roles for people, as far as there is something for them to be about.
+const CLUSTER_ROLES: &str = include_str!("bootstrap/cluster_roles.json");
+const RBAC: &str = "rbac.authorization.k8s.io";
 
 const OPTIONS: WriteOptions = WriteOptions {
     dry_run: false,
@@ -33,7 +38,27 @@ pub(crate) async fn run(core: &Core) -> Result<(), Failure> {
         .await?;
         furnish(core, name).await?;
     }
+    add_classes_and_roles(core).await?;
     expose_api(core).await
+}
+
+/// The priority classes and roles that manifests may refer to.
+async fn add_classes_and_roles(core: &Core) -> Result<(), Failure> {
+    for (name, value, description) in priority_class::SYSTEM {
+        let class = json!({ "metadata": { "name": name }, "value": value, "description": description });
+        ensure(core, "scheduling.k8s.io", "priorityclasses", None, class).await?;
+    }
+    let roles: Vec<Value> = serde_json::from_str(CLUSTER_ROLES)
+        .map_err(|error| Failure::Internal(format!("the built-in roles are no JSON: {error}")))?;
+    for role in roles {
+        ensure(core, RBAC, "clusterroles", None, role).await?;
+    }
+    let admins = json!({
+        "metadata": { "name": "cluster-admin" },
+        "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": "cluster-admin" },
+        "subjects": [{ "apiGroup": RBAC, "kind": "Group", "name": "system:masters" }],
+    });
+    ensure(core, RBAC, "clusterrolebindings", None, admins).await
 }
 
 /// Makes what every namespace has.

@@ -58,7 +58,11 @@ impl Core {
         options: WriteOptions,
         tracking: &Tracking,
     ) -> Result<Written, Failure> {
-        let (mut object, warnings) = write::decode(resource, parsed, options.fields)?;
+        let (mut object, mut warnings) = write::decode(resource, parsed, options.fields)?;
+        if resource.kind.inert {
+            let kind = resource.kind.kind;
+            warnings.push(format!("this {kind} is stored, but nothing acts on it yet"));
+        }
         write::check_namespace(namespace, &object)?;
         if !matches!(meta_str(&object, "resourceVersion"), "" | "0") {
             let why = "resourceVersion should not be set on objects to be created";

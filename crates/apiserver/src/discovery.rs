@@ -74,17 +74,18 @@ impl Discovery {
             "/api".to_owned(),
             &json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": address }),
         );
-        let named = groups.keys().filter(|(group, _)| !group.is_empty());
+        let named = versions(&groups);
+        let named = named.iter().filter(|(group, _)| !group.is_empty());
         let list: Vec<Value> = named
             .clone()
-            .map(|(group, version)| api_group(group, version, false))
+            .map(|(group, versions)| api_group(group, versions, false))
             .collect();
         add(
             "/apis".to_owned(),
             &json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": list }),
         );
-        for (group, version) in named {
-            add(format!("/apis/{group}"), &api_group(group, version, true));
+        for (group, versions) in named {
+            add(format!("/apis/{group}"), &api_group(group, versions, true));
         }
         for ((group, version), entries) in &groups {
             let (path, group_version) = match *group {
@@ -275,9 +276,21 @@ impl Entry {
     }
 }
 
-fn api_group(group: &str, version: &str, alone: bool) -> Value {
-    let version = json!({ "groupVersion": format!("{group}/{version}"), "version": version });
-    let mut document = json!({ "name": group, "versions": [version], "preferredVersion": version });
+/// The versions of each group, the preferred one, which is the latest, first.
+fn versions(groups: &Groups) -> BTreeMap<&'static str, Vec<&'static str>> {
+    let mut versions = BTreeMap::<_, Vec<_>>::new();
+    for (group, version) in groups.keys().rev() {
+        versions.entry(*group).or_default().push(*version);
+    }
+    versions
+}
+
+fn api_group(group: &str, versions: &[&str], alone: bool) -> Value {
+    let version =
+        |version: &&str| json!({ "groupVersion": format!("{group}/{version}"), "version": version });
+    let versions: Vec<Value> = versions.iter().map(version).collect();
+    let preferred = versions.first();
+    let mut document = json!({ "name": group, "versions": versions, "preferredVersion": preferred });
     if alone {
         document["kind"] = "APIGroup".into();
         document["apiVersion"] = "v1".into();
@@ -287,27 +300,21 @@ fn api_group(group: &str, version: &str, alone: bool) -> Value {
 
 /// All groups in one document: the core group at `/api`, the others at `/apis`.
 fn aggregate(groups: &Groups, core: bool) -> Aggregated {
-    let wanted = groups.iter().filter(|((group, _), _)| group.is_empty() == core);
-    let items = wanted.map(|((group, version), entries)| {
-        let resources = entries
-            .iter()
-            .filter(|entry| !entry.name.contains('/'))
-            .map(|entry| {
-                let prefix = format!("{}/", entry.name);
-                let parts: Vec<&Entry> = entries
-                    .iter()
-                    .filter(|part| part.name.starts_with(&prefix))
-                    .collect();
-                entry.aggregated(&parts)
-            });
-        let resources: Vec<Value> = resources.collect();
+    let versions = versions(groups);
+    let wanted = versions.iter().filter(|(group, _)| group.is_empty() == core);
+    let items = wanted.map(|(group, versions)| {
+        let version = |version: &&'static str| {
+            let resources = groups.get(&(*group, *version)).map(|entries| aggregated(entries));
+            json!({ "version": version, "resources": resources, "freshness": "Current" })
+        };
+        let versions: Vec<Value> = versions.iter().map(version).collect();
         let mut metadata = json!({ "creationTimestamp": null });
         if !group.is_empty() {
             metadata["name"] = (*group).into();
         }
         json!({
             "metadata": metadata,
-            "versions": [{ "version": version, "resources": resources, "freshness": "Current" }],
+            "versions": versions,
         })
     });
     let items: Vec<Value> = items.collect();
@@ -320,6 +327,20 @@ fn aggregate(groups: &Groups, core: bool) -> Aggregated {
     let body = Bytes::from(document.to_string());
     let etag = format!("\"{}\"", digest(&body));
     Aggregated { body, etag }
+}
+
+/// The resources of one group and version, each with its subresources.
+fn aggregated(entries: &[Entry]) -> Vec<Value> {
+    let resources = entries.iter().filter(|entry| !entry.name.contains('/'));
+    let resources = resources.map(|entry| {
+        let prefix = format!("{}/", entry.name);
+        let parts: Vec<&Entry> = entries
+            .iter()
+            .filter(|part| part.name.starts_with(&prefix))
+            .collect();
+        entry.aggregated(&parts)
+    });
+    resources.collect()
 }
 
 /// A short name for the content of a document.

@@ -3,6 +3,8 @@
 //! Flows in: an `autoscaling/v1` Scale or a patch of one. Flows out: the Scale as it is now. Never touches anything but
 //! `spec.replicas`.
 
+use std::collections::BTreeMap;
+
 use api::kind::{Cause, Write};
 use api::labels::Selector;
 use http::StatusCode;
@@ -119,8 +121,7 @@ fn replicas(name: &str, scale: &Value) -> Result<i64, Failure> {
 
 fn scale_of(object: &Value) -> Value {
     let metadata = &object["metadata"];
-    let selector = LabelSelector::deserialize(&object["spec"]["selector"]).unwrap_or_default();
-    let selector = Selector::from_spec(&selector)
+    let selector = selector_of(&object["spec"]["selector"])
         .map(|selector| selector.to_string())
         .unwrap_or_default();
     json!({
@@ -136,6 +137,14 @@ fn scale_of(object: &Value) -> Value {
         "spec": { "replicas": object["spec"]["replicas"].as_i64().unwrap_or(0) },
         "status": { "replicas": object["status"]["replicas"].as_i64().unwrap_or(0), "selector": selector },
     })
+}
+
+/// A selector in either form: a ReplicationController's is a map of labels.
+fn selector_of(selector: &Value) -> Option<Selector> {
+    if let Ok(labels) = BTreeMap::deserialize(selector) {
+        return Some(Selector::from_labels(&labels));
+    }
+    Selector::from_spec(&LabelSelector::deserialize(selector).ok()?).ok()
 }
 
 fn respond(scale: &Value) -> Result<Response, Failure> {

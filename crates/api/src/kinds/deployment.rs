@@ -1,8 +1,6 @@
 //! Deployment: pods that are replaced step by step when their template changes.
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, RollingUpdateDeployment};
-use k8s_openapi::api::core::v1::PodTemplateSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
@@ -11,7 +9,8 @@ use crate::kind::{Subresource, Write};
 use crate::labels::Selector;
 use crate::served::{Row, Served};
 use crate::table::{age, column, containers, name, number, wide};
-use crate::validation::{self, Errors, Path, values};
+use crate::validation::workload::{self, Owner};
+use crate::validation::{Errors, Path, values};
 
 impl Served for Deployment {
     const ROW: Row = Row {
@@ -109,13 +108,9 @@ impl Served for Deployment {
 
 fn deployment_spec(spec: &DeploymentSpec, path: &Path<'_>, errors: &mut Errors) {
     errors.non_negative(&path.field("replicas"), spec.replicas.map(i64::from));
-    workload_selector(&spec.selector, &path.field("selector"), errors);
-    template_of_workload(
-        &spec.selector,
-        Some(&spec.template),
-        &path.field("template"),
-        errors,
-    );
+    workload::selector(&spec.selector, &path.field("selector"), errors);
+    let owner = Owner::of("ReplicaSet", &spec.selector);
+    workload::template(&owner, &spec.template, &path.field("template"), errors);
     strategy(spec, &path.field("strategy"), errors);
     errors.non_negative(
         &path.field("minReadySeconds"),
@@ -175,72 +170,16 @@ fn rolling_update(rolling: &RollingUpdateDeployment, path: &Path<'_>, errors: &m
     values::at_most_all(unavailable, &unavailable_path, errors);
 }
 
-/// The selector of a workload must select something.
-pub(super) fn workload_selector(selector: &LabelSelector, path: &Path<'_>, errors: &mut Errors) {
-    validation::selector::validate(selector, path, errors);
-    if validation::selector::is_empty(selector) {
-        errors.required(path, "");
-    }
-}
-
-/// The template of a workload that replaces pods: its pods must be selected, and be restarted always.
-pub(super) fn template_of_workload(
-    selector: &LabelSelector,
-    template: Option<&PodTemplateSpec>,
-    path: &Path<'_>,
-    errors: &mut Errors,
-) {
-    let Some(template) = template else { return };
-    let labels = template
-        .metadata
-        .as_ref()
-        .and_then(|metadata| metadata.labels.clone())
-        .unwrap_or_default();
-    let matches =
-        Selector::from_spec(selector).map(|selector| !selector.is_empty() && selector.matches(&labels));
-    if matches == Ok(false) {
-        let path = path.field("metadata");
-        errors.invalid(
-            &path.field("labels"),
-            &labels,
-            "`selector` does not match template `labels`",
-        );
-    }
-    validation::pod_spec::template(template, path, errors);
-    let spec = template.spec.clone().unwrap_or_default();
-    let path = path.field("spec");
-    match spec.restart_policy.as_deref().unwrap_or_default() {
-        "Always" => {}
-        other => errors.not_supported(&path.field("restartPolicy"), other, &["Always"]),
-    }
-    if spec.active_deadline_seconds.is_some() {
-        errors.forbidden(
-            &path.field("activeDeadlineSeconds"),
-            "activeDeadlineSeconds in ReplicaSet is not Supported",
-        );
-    }
-}
-
 fn counts(deployment: &Deployment, errors: &mut Errors) {
     let status = deployment.status.clone().unwrap_or_default();
     let path = Path::ROOT.field("status");
-    let total = status.replicas.unwrap_or(0);
     let counts = [
         ("replicas", status.replicas),
         ("updatedReplicas", status.updated_replicas),
         ("readyReplicas", status.ready_replicas),
         ("availableReplicas", status.available_replicas),
     ];
-    for (field, count) in counts {
-        errors.non_negative(&path.field(field), count.map(i64::from));
-        if let Some(count) = count.filter(|count| *count > total) {
-            errors.invalid(
-                &path.field(field),
-                &count,
-                "cannot be greater than status.replicas",
-            );
-        }
-    }
+    workload::counts(&path, status.replicas.unwrap_or(0), &counts, errors);
     errors.non_negative(
         &path.field("unavailableReplicas"),
         status.unavailable_replicas.map(i64::from),

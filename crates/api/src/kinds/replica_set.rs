@@ -3,12 +3,12 @@
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use serde_json::Value;
 
-use super::deployment::{template_of_workload, workload_selector};
 use crate::defaults::pod_spec;
 use crate::kind::{Subresource, Write};
 use crate::prepare::set;
 use crate::served::{Row, Served};
 use crate::table::{age, column, containers, name, number, selector, wide};
+use crate::validation::workload::{self, Owner};
 use crate::validation::{Errors, Path};
 
 impl Served for ReplicaSet {
@@ -57,13 +57,11 @@ impl Served for ReplicaSet {
             &path.field("minReadySeconds"),
             spec.min_ready_seconds.map(i64::from),
         );
-        workload_selector(&spec.selector, &path.field("selector"), errors);
-        let template = path.field("template");
+        workload::selector(&spec.selector, &path.field("selector"), errors);
+        let owner = Owner::of("ReplicaSet", &spec.selector);
         match &spec.template {
-            None => errors.required(&template, ""),
-            Some(_) => {
-                template_of_workload(&spec.selector, spec.template.as_ref(), &template, errors);
-            }
+            None => errors.required(&path.field("template"), ""),
+            Some(template) => workload::template(&owner, template, &path.field("template"), errors),
         }
         if let Some(old) = old.and_then(|old| old.spec.as_ref()) {
             errors.immutable(&path.field("selector"), &spec.selector, &old.selector);
@@ -94,19 +92,10 @@ fn counts(replica_set: &ReplicaSet, errors: &mut Errors) {
     let status = replica_set.status.clone().unwrap_or_default();
     let path = Path::ROOT.field("status");
     let counts = [
+        ("replicas", Some(status.replicas)),
         ("fullyLabeledReplicas", status.fully_labeled_replicas),
         ("readyReplicas", status.ready_replicas),
         ("availableReplicas", status.available_replicas),
     ];
-    errors.non_negative(&path.field("replicas"), Some(status.replicas.into()));
-    for (field, count) in counts {
-        errors.non_negative(&path.field(field), count.map(i64::from));
-        if let Some(count) = count.filter(|count| *count > status.replicas) {
-            errors.invalid(
-                &path.field(field),
-                &count,
-                "cannot be greater than status.replicas",
-            );
-        }
-    }
+    workload::counts(&path, status.replicas, &counts, errors);
 }

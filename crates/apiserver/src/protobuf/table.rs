@@ -167,7 +167,7 @@ impl Table {
             "MicroTime" => Type::MicroTime,
             "Quantity" => Type::Quantity,
             "IntOrString" => Type::IntOrString,
-            "FieldsV1" => Type::Json,
+            "FieldsV1" | "RawExtension" => Type::Json,
             message => Type::Message(*self.places.get(message)?),
         };
         Some(Field {

@@ -121,10 +121,10 @@ fn a_message_in_two_parts_is_one() {
 fn what_is_no_object() {
     assert_eq!(decode(b"{}"), Err(Refused::Magic));
     assert_eq!(decode(MAGIC), Err(Refused::NoKind));
-    let unknown = decode(&framed("apps/v1", "DaemonSet", b"")).unwrap_err();
+    let unknown = decode(&framed("apps/v1", "Widget", b"")).unwrap_err();
     assert_eq!(
         unknown.to_string(),
-        "no kind \"DaemonSet\" is registered for version \"apps/v1\""
+        "no kind \"Widget\" is registered for version \"apps/v1\""
     );
     let broken = decode(&framed("v1", "ConfigMap", b"\x0a\x7f")).unwrap_err();
     assert_eq!(

@@ -1,0 +1,144 @@
+//! ResourceQuota: how much a namespace may have.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde_json::Value;
+
+use crate::kind::{Subresource, Write};
+use crate::quantity::Amount;
+use crate::served::{Row, Served};
+use crate::table::{age, column, name};
+use crate::validation::{Errors, Path, names};
+
+const SCOPES: [&str; 7] = [
+    "BestEffort",
+    "CrossNamespacePodAffinity",
+    "NotBestEffort",
+    "NotTerminating",
+    "PriorityClass",
+    "Terminating",
+    "VolumeAttributesClass",
+];
+/// Resources that come in whole pieces.
+const COUNTED: [&str; 9] = [
+    "configmaps",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+];
+/// Other resources whose names have no domain.
+const MEASURED: [&str; 10] = [
+    "cpu",
+    "ephemeral-storage",
+    "limits.cpu",
+    "limits.ephemeral-storage",
+    "limits.memory",
+    "memory",
+    "requests.cpu",
+    "requests.ephemeral-storage",
+    "requests.memory",
+    "requests.storage",
+];
+
+impl Served for ResourceQuota {
+    const ROW: Row = Row {
+        singular: "resourcequota",
+        short_names: &["quota"],
+        columns: &[column("Name"), column("Request"), column("Limit"), column("Age")],
+        subresources: &[Subresource::Status],
+        inert: true,
+        ..Row::NAMESPACED
+    };
+
+    fn default(&mut self) {
+        self.spec.get_or_insert_default();
+        self.status.get_or_insert_default();
+    }
+
+    fn validate(&self, old: Option<&Self>, write: Write, errors: &mut Errors) {
+        let path = Path::ROOT.field("spec");
+        if write == Write::Status {
+            let status = self.status.clone().unwrap_or_default();
+            let path = Path::ROOT.field("status");
+            amounts(status.hard.as_ref(), &path.field("hard"), errors);
+            return amounts(status.used.as_ref(), &path.field("used"), errors);
+        }
+        let spec = self.spec.clone().unwrap_or_default();
+        amounts(spec.hard.as_ref(), &path.field("hard"), errors);
+        scopes(&spec, &path, errors);
+        if let Some(old) = old.and_then(|old| old.spec.as_ref()) {
+            errors.immutable(&path.field("scopes"), &spec.scopes, &old.scopes);
+        }
+    }
+
+    fn cells(&self, now: i64) -> Vec<Value> {
+        let hard = self.spec.iter().flat_map(|spec| spec.hard.iter().flatten());
+        let status = self.status.clone().unwrap_or_default();
+        let amount = |amounts: &Option<BTreeMap<String, Quantity>>, name: &str| {
+            let amount = amounts.iter().flatten().find(|(other, _)| *other == name);
+            amount.map_or("0".to_owned(), |(_, amount)| amount.0.clone())
+        };
+        let (mut requests, mut limits) = (Vec::new(), Vec::new());
+        for (resource, _) in hard {
+            let (used, hard) = (amount(&status.used, resource), amount(&status.hard, resource));
+            let text = format!("{resource}: {used}/{hard}");
+            if resource.starts_with("limits") {
+                limits.push(text);
+            } else {
+                requests.push(text);
+            }
+        }
+        vec![
+            name(&self.metadata),
+            requests.join(", ").into(),
+            limits.join(", ").into(),
+            age(&self.metadata, now),
+        ]
+    }
+}
+
+fn amounts(amounts: Option<&BTreeMap<String, Quantity>>, path: &Path<'_>, errors: &mut Errors) {
+    for (resource, quantity) in amounts.into_iter().flatten() {
+        let path = path.key(resource);
+        errors.problems(&path, resource, &names::qualified_name(resource));
+        let is_counted = COUNTED.contains(&resource.as_str()) || resource.starts_with("count/");
+        let is_known = is_counted
+            || MEASURED.contains(&resource.as_str())
+            || resource.contains('/')
+            || resource.contains("hugepages-");
+        if !is_known {
+            errors.invalid(&path, resource, "must be a standard resource for quotas");
+        }
+        match quantity.0.parse::<Amount>() {
+            Ok(amount) if amount.is_negative() => {
+                errors.invalid(&path, &quantity.0, "must be greater than or equal to 0");
+            }
+            Ok(amount) if is_counted && !amount.is_whole() => {
+                errors.invalid(&path, &quantity.0, "must be an integer");
+            }
+            Ok(_) => {}
+            Err(_) => errors.invalid(&path, &quantity.0, crate::quantity::WRONG_FORM),
+        }
+    }
+}
+
+fn scopes(spec: &ResourceQuotaSpec, path: &Path<'_>, errors: &mut Errors) {
+    let path = path.field("scopes");
+    let scopes = spec.scopes.clone().unwrap_or_default();
+    for scope in &scopes {
+        if !SCOPES.contains(&scope.as_str()) {
+            errors.invalid(&path, &scopes, "unsupported scope");
+        }
+    }
+    let has = |scope: &str| scopes.iter().any(|other| other == scope);
+    if (has("BestEffort") && has("NotBestEffort")) || (has("Terminating") && has("NotTerminating")) {
+        errors.invalid(&path, &scopes, "conflicting scopes");
+    }
+}
