@@ -99,6 +99,10 @@ pub enum Subresource {
     Log,
     /// `/exec`
     Exec,
+    /// `/attach`
+    Attach,
+    /// `/portforward`
+    PortForward,
     /// `/finalize`
     Finalize,
 }

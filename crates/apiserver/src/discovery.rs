@@ -209,6 +209,12 @@ fn entries(resource: &Resource) -> Vec<Entry> {
             Subresource::Binding => ("binding", ("", "v1", "Binding"), vec!["create"]),
             Subresource::Log => ("log", own, vec!["get"]),
             Subresource::Exec => ("exec", ("", "v1", "PodExecOptions"), vec!["create", "get"]),
+            Subresource::Attach => ("attach", ("", "v1", "PodAttachOptions"), vec!["create", "get"]),
+            Subresource::PortForward => (
+                "portforward",
+                ("", "v1", "PodPortForwardOptions"),
+                vec!["create", "get"],
+            ),
             Subresource::Finalize => ("finalize", own, vec!["update"]),
         };
         entries.push(part(format!("{}/{name}", kind.plural), response, verbs));

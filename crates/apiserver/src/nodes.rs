@@ -1,6 +1,6 @@
-//! Logs and exec: the parts of a pod that its node's agent answers.
+//! Logs, commands, ports: the parts of a pod that its node's agent answers.
 //!
-//! Flows in: `pods/NAME/log` and `pods/NAME/exec`. Flows out: whatever the agent says. The client's own request is handed
+//! Flows in: `pods/NAME/log`, `exec`, `attach` and `portforward`. Flows out: whatever the agent says. The client's own request is handed
 //! on, its upgrade included, so that the agent speaks with the client: nothing is proxied here.
 
 use http::Uri;
@@ -14,8 +14,8 @@ use crate::call::Call;
 use crate::object::{Object, meta_str};
 use crate::status::Failure;
 
-/// An agent's answers to the kubelet's paths: `/containerLogs/{ns}/{pod}/{container}` and
-/// `/exec/{ns}/{pod}/{container}`, with the client's query.
+/// An agent's answers to the kubelet's paths: `/containerLogs/{ns}/{pod}/{container}`, the same with `exec` and `attach`,
+/// and `/portForward/{ns}/{pod}`, with the client's query.
 pub type NodeService = tower::util::BoxCloneSyncService<http::Request<Body>, http::Response<Body>, BoxError>;
 
 /// Where the agents are.
@@ -35,14 +35,38 @@ const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'>')
     .add(b'?');
 
-/// Serves `/log` and `/exec`: `path` is the kubelet's word for it.
-pub(crate) async fn forward(call: &Call, mut request: Request, path: &str) -> Result<Response, Failure> {
+/// Serves what is about a container of a pod, such as `/log`: `path` is the kubelet's word for it.
+pub(crate) async fn container(call: &Call, request: Request, path: &str) -> Result<Response, Failure> {
+    let pod = pod(call).await?;
+    let container = chosen(&pod, call.query.get("container"))?;
+    let container = utf8_percent_encode(&container, SEGMENT);
     let (namespace, name) = (call.namespace().unwrap_or_default(), call.name()?);
-    let entry = call.core.read(&call.resource, &call.key()?, name).await?;
-    let pod = Object::from(&*entry).to_value(&call.resource);
-    let container = container(&pod, call.query.get("container"))?;
+    forward(
+        call,
+        &pod,
+        request,
+        &format!("/{path}/{namespace}/{name}/{container}"),
+    )
+    .await
+}
+
+/// Serves `/portforward`.
+pub(crate) async fn ports(call: &Call, request: Request) -> Result<Response, Failure> {
+    let pod = pod(call).await?;
+    let (namespace, name) = (call.namespace().unwrap_or_default(), call.name()?);
+    forward(call, &pod, request, &format!("/portForward/{namespace}/{name}")).await
+}
+
+async fn pod(call: &Call) -> Result<Value, Failure> {
+    let entry = call.core.read(&call.resource, &call.key()?, call.name()?).await?;
+    Ok(Object::from(&*entry).to_value(&call.resource))
+}
+
+/// Hands a request on to the agent of a pod's node.
+async fn forward(call: &Call, pod: &Value, mut request: Request, path: &str) -> Result<Response, Failure> {
     let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
     if node.is_empty() {
+        let name = call.name()?;
         return Err(Failure::BadRequest(format!(
             "pod {name} does not have a host assigned"
         )));
@@ -50,11 +74,10 @@ pub(crate) async fn forward(call: &Call, mut request: Request, path: &str) -> Re
     let agent = call.core.nodes.node(node);
     let mut agent =
         agent.ok_or_else(|| Failure::Unavailable(format!("the agent of node {node:?} is not there")))?;
-    let container = utf8_percent_encode(&container, SEGMENT);
-    let mut target = format!("/{path}/{namespace}/{name}/{container}");
-    if let Some(query) = request.uri().query() {
-        target = format!("{target}?{query}");
-    }
+    let target = match request.uri().query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
     let target = target
         .parse::<PathAndQuery>()
         .map_err(|error| Failure::BadRequest(error.to_string()))?;
@@ -67,7 +90,7 @@ pub(crate) async fn forward(call: &Call, mut request: Request, path: &str) -> Re
 }
 
 /// The container asked for; without a name, the annotated default or the only one.
-fn container(pod: &Value, asked: Option<&str>) -> Result<String, Failure> {
+fn chosen(pod: &Value, asked: Option<&str>) -> Result<String, Failure> {
     let name = meta_str(pod, "name");
     let names = |field: &str| -> Vec<String> {
         let containers = pod["spec"][field].as_array().into_iter().flatten();
@@ -112,15 +135,15 @@ mod tests {
     #[test]
     fn containers_are_chosen_as_upstream_does() {
         let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}, {"name": "b"}]}});
-        let error = container(&pod, None).unwrap_err().to_string();
+        let error = chosen(&pod, None).unwrap_err().to_string();
         assert_eq!(
             error,
             "a container name must be specified for pod p, choose one of: [a b]"
         );
-        assert_eq!(container(&pod, Some("b")), Ok("b".to_owned()));
-        let error = container(&pod, Some("c")).unwrap_err().to_string();
+        assert_eq!(chosen(&pod, Some("b")), Ok("b".to_owned()));
+        let error = chosen(&pod, Some("c")).unwrap_err().to_string();
         assert_eq!(error, "container c is not valid for pod p");
         let one = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}]}});
-        assert_eq!(container(&one, None), Ok("a".to_owned()));
+        assert_eq!(chosen(&one, None), Ok("a".to_owned()));
     }
 }

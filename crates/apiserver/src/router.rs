@@ -147,6 +147,8 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
         "binding" => Subresource::Binding,
         "log" => Subresource::Log,
         "exec" => Subresource::Exec,
+        "attach" => Subresource::Attach,
+        "portforward" => Subresource::PortForward,
         "finalize" => Subresource::Finalize,
         _ => return Err(Failure::NoSuchPath),
     };
@@ -163,8 +165,10 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
         (Subresource::Scale, Method::PATCH) => scale::patch(&call, request.into_body()).await,
         (Subresource::Binding, Method::POST) => binding::bind(&call, request.into_body()).await,
         (Subresource::Finalize, Method::PUT) => finalize::finalize(&call, request.into_body()).await,
-        (Subresource::Log, Method::GET) => nodes::forward(&call, request, "containerLogs").await,
-        (Subresource::Exec, Method::GET | Method::POST) => nodes::forward(&call, request, "exec").await,
+        (Subresource::Log, Method::GET) => nodes::container(&call, request, "containerLogs").await,
+        (Subresource::Exec, Method::GET | Method::POST) => nodes::container(&call, request, "exec").await,
+        (Subresource::Attach, Method::GET | Method::POST) => nodes::container(&call, request, "attach").await,
+        (Subresource::PortForward, Method::GET | Method::POST) => nodes::ports(&call, request).await,
         _ => Err(Failure::MethodNotAllowed),
     }
 }

@@ -9,17 +9,18 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use rustix::process::WaitStatus;
 
+use super::attach::{Attached, Outlet};
 use super::connection::drain;
 use super::log::{Log, Stream};
-use super::protocol::{Attempt, Exit, Failure, Start};
-use super::record;
+use super::protocol::{Attempt, Exit, Failure, Input, Start};
+use super::{record, terminal};
 use crate::process;
 
 /// How soon processes that were sent SIGKILL are looked for again: one may have forked meanwhile.
@@ -39,6 +40,9 @@ pub struct Container {
     attempt: Attempt,
     log: Option<Log>,
     outputs: [Option<File>; 2],
+    /// Its terminal, if it has one.
+    terminal: Option<OwnedFd>,
+    attached: Attached,
     /// How the main process ended; the attempt ends when the others are gone too.
     ended: Option<Exit>,
     stop: Option<Stop>,
@@ -66,6 +70,8 @@ impl Container {
             attempt,
             log: None,
             outputs: [None, None],
+            terminal: None,
+            attached: Attached::default(),
             ended: None,
             stop: None,
         };
@@ -105,22 +111,12 @@ impl Container {
             &record::file(pod, container, *attempt, "log"),
             self.start.log_limit,
         )?;
-        let mut child = Command::new(&self.start.program)
-            .args(&self.start.args)
-            .env_clear()
-            .envs(self.start.env.iter().map(|(name, value)| (name, value)))
-            .current_dir(&self.start.dir)
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        self.attempt.pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        let outputs = if self.start.terminal {
+            self.spawn_in_terminal(pod)?
+        } else {
+            self.spawn_with_pipes()?
+        };
         self.attempt.started = process::stat(self.attempt.pid).map_or(0, |stat| stat.started);
-        let outputs = [
-            child.stdout.take().map(OwnedFd::from),
-            child.stderr.take().map(OwnedFd::from),
-        ];
         for (slot, output) in self.outputs.iter_mut().zip(outputs) {
             if let Some(output) = output {
                 rustix::io::ioctl_fionbio(&output, true)?;
@@ -129,6 +125,67 @@ impl Container {
         }
         self.log = Some(log);
         Ok(())
+    }
+
+    /// Starts the program; its pid is in the attempt then. Returns where its output comes from.
+    fn spawn_with_pipes(&mut self) -> io::Result<[Option<OwnedFd>; 2]> {
+        let input = self.start.input;
+        let mut command = Command::new(&self.start.program);
+        command.env_clear().process_group(0);
+        let stdin = if input == Input::None {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        };
+        let streams = [stdin, Stdio::piped(), Stdio::piped()];
+        let mut child = self.spawn_with(command, streams)?;
+        let stdin = child
+            .stdin
+            .take()
+            .map(|stdin| Outlet::new(stdin.into()))
+            .transpose()?;
+        self.attached = Attached::new(stdin, input);
+        Ok([
+            child.stdout.take().map(OwnedFd::from),
+            child.stderr.take().map(OwnedFd::from),
+        ])
+    }
+
+    fn spawn_in_terminal(&mut self, pod: &Path) -> io::Result<[Option<OwnedFd>; 2]> {
+        let Start {
+            program,
+            env,
+            dir,
+            input,
+            ..
+        } = &self.start;
+        terminal::find(program, env, dir)?;
+        let (ours, theirs) = terminal::open()?;
+        let stdin = match input {
+            Input::None => None,
+            Input::Open | Input::Once => Some(Outlet::new(ours.try_clone()?)?),
+        };
+        let (command, input) = (terminal::command(pod, program, env), *input);
+        let streams = [theirs.try_clone()?, theirs.try_clone()?, theirs].map(Stdio::from);
+        self.spawn_with(command, streams)?;
+        self.attached = Attached::new(stdin, input);
+        let output = ours.try_clone()?;
+        self.terminal = Some(ours);
+        Ok([Some(output), None])
+    }
+
+    fn spawn_with(&mut self, mut command: Command, streams: [Stdio; 3]) -> io::Result<Child> {
+        let [stdin, stdout, stderr] = streams;
+        let child = command
+            .args(&self.start.args)
+            .envs(self.start.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.start.dir)
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()?;
+        self.attempt.pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        Ok(child)
     }
 
     fn write_record(&self, pod: &Path) {
@@ -153,26 +210,55 @@ impl Container {
         self.attempt.exit.is_none()
     }
 
+    /// How it ended; 0 while it runs.
+    pub fn exit_code(&self) -> i32 {
+        self.attempt.exit.as_ref().map_or(0, |exit| exit.code)
+    }
+
     /// Its main process, unless that has ended.
     pub fn main_pid(&self) -> Option<i32> {
         (self.is_alive() && self.ended.is_none()).then_some(self.attempt.pid)
     }
 
-    /// The open output pipes.
+    /// The open output pipes, but those that have to wait for a client.
     pub fn outputs(&self) -> impl Iterator<Item = (Stream, BorrowedFd<'_>)> {
         let streams = [Stream::Stdout, Stream::Stderr].into_iter();
         streams
             .zip(&self.outputs)
+            .filter(|(stream, _)| !self.attached.is_blocked(*stream))
             .filter_map(|(stream, file)| Some((stream, file.as_ref()?.as_fd())))
     }
 
-    /// Moves what a pipe holds to the log.
+    /// The clients attached to its main process.
+    pub fn attached(&self) -> &Attached {
+        &self.attached
+    }
+
+    /// The same, to be changed.
+    pub fn attached_mut(&mut self) -> &mut Attached {
+        &mut self.attached
+    }
+
+    /// Changes the size of its terminal, if it has one.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        if let Some(terminal) = &self.terminal {
+            // It may be closed already.
+            let _ = terminal::resize(terminal, rows, columns);
+        }
+    }
+
+    /// Moves what a pipe holds to the log, and shows it to clients.
     pub fn read_output(&mut self, stream: Stream) {
         let slot = &mut self.outputs[stream as usize];
         let (Some(pipe), Some(log)) = (slot.as_mut(), self.log.as_mut()) else {
             return;
         };
-        if drain(pipe, |data| log.write(stream, data, Timestamp::now())) {
+        let attached = &mut self.attached;
+        let take = |data: &[u8]| {
+            log.write(stream, data, Timestamp::now());
+            attached.show(stream, data);
+        };
+        if drain(pipe, take) {
             *slot = None;
         }
     }
@@ -241,6 +327,7 @@ impl Container {
             self.read_output(stream);
         }
         self.outputs = [None, None];
+        self.terminal = None;
         if let Some(mut log) = self.log.take() {
             log.finish(Timestamp::now());
         }

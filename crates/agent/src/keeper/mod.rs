@@ -5,20 +5,21 @@
 //! subreaper of all it starts, so that no daemon escapes it. Single-threaded and without a runtime: its memory is the
 //! price of a pod. It knows nothing of Kubernetes.
 
+mod attach;
 mod connection;
 mod container;
 mod log;
 pub mod protocol;
 pub mod record;
 mod supervisor;
+pub mod terminal;
 
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -44,7 +45,7 @@ pub struct Args {
 pub fn main(args: Args) -> ExitCode {
     let result = match args.command.split_first() {
         None => keep(&args.dir),
-        Some((program, rest)) => become_terminal_command(program, rest),
+        Some((program, rest)) => terminal::become_command(program, rest),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,10 +91,4 @@ fn write_identity(dir: &Path) -> io::Result<()> {
         .map(|stat| stat.started)
         .ok_or(io::ErrorKind::NotFound)?;
     record::write(&dir.join(IDENTITY), &protocol::Identity { pid, started })
-}
-
-fn become_terminal_command(program: &OsString, args: &[OsString]) -> io::Result<()> {
-    rustix::process::setsid()?;
-    rustix::process::ioctl_tiocsctty(io::stdin())?;
-    Err(Command::new(program).args(args).exec())
 }

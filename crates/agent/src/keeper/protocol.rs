@@ -2,7 +2,8 @@
 //!
 //! The keeper tells its whole [`State`] at connect and after every change, so a lost connection loses nothing. An
 //! [`Request::Exec`] has a connection of its own, which carries the three standard descriptors along and is answered by
-//! one [`ExecResult`]; closing it early kills the process. Both sides ignore fields that they do not know, so that a
+//! one [`ExecResult`]; closing it early kills the process. So has a [`Request::Attach`]; closing it early leaves the
+//! process alone. Both sides ignore fields that they do not know, so that a
 //! keeper may be older than the agent.
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,22 @@ pub enum Request {
     },
     /// Runs a command in a running container.
     Exec(Exec),
+    /// Connects the descriptors to a running container's main process: from now on its output goes there too.
+    Attach {
+        /// The container's name.
+        container: String,
+        /// Whether input is taken from there.
+        stdin: bool,
+    },
+    /// Changes the size of the terminal of a container's main process.
+    Resize {
+        /// The container's name.
+        container: String,
+        /// Height in characters.
+        rows: u16,
+        /// Width in characters.
+        columns: u16,
+    },
 }
 
 /// An attempt at running a container.
@@ -49,6 +66,25 @@ pub struct Start {
     pub stop_signal: i32,
     /// Size in bytes at which a log file is rotated.
     pub log_limit: u64,
+    /// Where its standard input comes from.
+    #[serde(default)]
+    pub input: Input,
+    /// Whether its streams are a terminal.
+    #[serde(default)]
+    pub terminal: bool,
+}
+
+/// What the standard input of a container is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Input {
+    /// Empty.
+    #[default]
+    None,
+    /// What clients that attach to it type. It does not end.
+    Open,
+    /// The same, but it ends with the first client that types.
+    Once,
 }
 
 /// A command in a running container.
@@ -63,7 +99,7 @@ pub struct Exec {
     pub terminal: bool,
 }
 
-/// How an [`Exec`] ended.
+/// How the process of a [`Request::Exec`] or [`Request::Attach`] ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ExecResult {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use super::connection::Connection;
 use super::container::{Container, exit_code};
 use super::log::Stream;
 use super::protocol::{Exec, ExecResult, Request, State};
+use super::terminal;
 use crate::process;
 
 /// A running keeper.
@@ -32,7 +34,8 @@ pub struct Supervisor {
     containers: BTreeMap<String, Container>,
     /// Commands run in containers, by pid.
     execs: BTreeMap<i32, RunningExec>,
-    exiting: bool,
+    /// Since when it is to exit.
+    exiting: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -47,7 +50,11 @@ enum Source {
     ChildSignals,
     Connection(u64),
     Output(String, Stream),
+    Attached(String),
 }
+
+/// How long clients of ended containers are waited for when it is to exit.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 
 impl Supervisor {
     /// A keeper without containers. `listener` and `child_signals` (of SIGCHLD) must not block.
@@ -61,13 +68,13 @@ impl Supervisor {
             next_connection: 0,
             containers: BTreeMap::new(),
             execs: BTreeMap::new(),
-            exiting: false,
+            exiting: None,
         }
     }
 
     /// Runs until it is told to exit and everything it started is gone.
     pub fn run(mut self) -> io::Result<()> {
-        while !(self.exiting && self.is_idle()) {
+        while !self.exiting.is_some_and(|since| self.is_idle(since)) {
             for source in self.wait()? {
                 match source {
                     Source::Listener => self.accept(),
@@ -78,6 +85,11 @@ impl Supervisor {
                             container.read_output(stream);
                         }
                     }
+                    Source::Attached(name) => {
+                        if let Some(container) = self.containers.get_mut(&name) {
+                            container.attached_mut().carry();
+                        }
+                    }
                 }
             }
             self.advance();
@@ -85,8 +97,12 @@ impl Supervisor {
         Ok(())
     }
 
-    fn is_idle(&self) -> bool {
-        if self.containers.values().any(Container::is_alive) {
+    fn is_idle(&self, since: Instant) -> bool {
+        let mut containers = self.containers.values();
+        let is_late = since.elapsed() > LAST_LOOK;
+        if containers
+            .any(|container| container.is_alive() || (container.attached().has_blocked() && !is_late))
+        {
             return false;
         }
         // Orphans that belong to no container, or to one that ended long ago.
@@ -115,6 +131,10 @@ impl Supervisor {
                 sources.push(Source::Output(name.clone(), stream));
                 polled.push(PollFd::new(pipe, PollFlags::POLLIN));
             }
+            for (descriptor, flags) in container.attached().awaited() {
+                sources.push(Source::Attached(name.clone()));
+                polled.push(PollFd::new(descriptor, flags));
+            }
         }
         match poll(&mut polled, self.timeout()) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -135,7 +155,7 @@ impl Supervisor {
             .values()
             .filter_map(|container| container.due(now))
             .min();
-        let due = due.or_else(|| self.exiting.then(|| now + Duration::from_millis(20)));
+        let due = due.or_else(|| self.exiting.map(|_| now + Duration::from_millis(20)));
         match due {
             // Rounded up, so that it does not spin for the last fraction of a millisecond.
             Some(due) => {
@@ -195,6 +215,9 @@ impl Supervisor {
             for pid in abandoned.flat_map(|(&pid, _)| process::tree(pid)) {
                 process::signal(pid, Signal::SIGKILL);
             }
+            for container in self.containers.values_mut() {
+                container.attached_mut().remove(id);
+            }
         }
     }
 
@@ -204,9 +227,13 @@ impl Supervisor {
             Request::Start(start) => {
                 let current = self.containers.get(&start.container);
                 let repeated = current.is_some_and(|c| c.is_alive() || c.attempt().attempt >= start.attempt);
-                if !repeated && !self.exiting {
-                    self.containers
-                        .insert(start.container.clone(), Container::start(&self.pod, start));
+                if !repeated && self.exiting.is_none() {
+                    let name = start.container.clone();
+                    if let Some(mut old) = self.containers.remove(&name) {
+                        let clients = old.attached_mut().abandon();
+                        self.release(clients, old.exit_code());
+                    }
+                    self.containers.insert(name, Container::start(&self.pod, start));
                 }
                 self.announce();
             }
@@ -216,7 +243,7 @@ impl Supervisor {
                 }
             }
             Request::Exit { grace_ms } => {
-                self.exiting = true;
+                self.exiting.get_or_insert(now);
                 for container in self.containers.values_mut() {
                     container.stop(Duration::from_millis(grace_ms), now);
                 }
@@ -234,6 +261,38 @@ impl Supervisor {
                 }
                 Err(text) => self.reply(id, &ExecResult::Failed(text)),
             },
+            Request::Attach { container, stdin } => {
+                if let Err(text) = self.attach(id, &container, stdin) {
+                    self.reply(id, &ExecResult::Failed(text));
+                }
+            }
+            Request::Resize {
+                container,
+                rows,
+                columns,
+            } => {
+                if let Some(container) = self.containers.get(&container) {
+                    container.resize(rows, columns);
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, id: u64, name: &str, stdin: bool) -> Result<(), String> {
+        let connection = self.connections.get_mut(&id).ok_or("the client has gone")?;
+        let descriptors = connection.take_descriptors().ok_or("descriptors are missing")?;
+        let container = self.containers.get_mut(name);
+        let container = container
+            .filter(|container| container.main_pid().is_some())
+            .ok_or_else(|| format!("container {name} is not running"))?;
+        let added = container.attached_mut().add(id, stdin, descriptors);
+        added.map_err(|error| error.to_string())
+    }
+
+    /// Tells clients that the main process which they were attached to has ended.
+    fn release(&mut self, connections: Vec<u64>, code: i32) {
+        for connection in connections {
+            self.reply(connection, &ExecResult::Exited { code });
         }
     }
 
@@ -254,28 +313,15 @@ impl Supervisor {
         let (program, args) = exec.command.split_first().ok_or("no command")?;
         let start = container.started_with();
         let mut command = if exec.terminal {
-            // This program again: it makes the terminal the controlling one before it becomes the command.
-            let mut command = Command::new(format!("/proc/{}/exe", self.own_pid));
-            command
-                .arg("keeper")
-                .arg("--dir")
-                .arg(&self.pod)
-                .arg("--")
-                .arg(program);
-            command
+            terminal::command(&self.pod, program, &start.env)
         } else {
             let mut command = Command::new(program);
-            std::os::unix::process::CommandExt::process_group(&mut command, 0);
+            command.env_clear().process_group(0);
             command
         };
         command
             .args(args)
-            .env_clear()
-            .envs(start.env.iter().map(|(name, value)| (name, value)));
-        if exec.terminal && !start.env.iter().any(|(name, _)| name == "TERM") {
-            command.env("TERM", "xterm");
-        }
-        command
+            .envs(start.env.iter().map(|(name, value)| (name, value)))
             .current_dir(&start.dir)
             .stdin(Stdio::from(stdin))
             .stdout(stdout)
@@ -314,6 +360,10 @@ impl Supervisor {
             };
             let main_pid = container.main_pid();
             changed |= container.advance(&self.pod, now, || self.family(&name, main_pid));
+            if !container.is_alive() {
+                let clients = container.attached_mut().satisfied();
+                self.release(clients, container.exit_code());
+            }
             self.containers.insert(name, container);
         }
         if changed {

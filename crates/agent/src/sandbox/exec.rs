@@ -1,4 +1,4 @@
-//! Runs a command in a container through its keeper, which is handed the command's descriptors.
+//! Runs a command in a container, or attaches to its main process, through its keeper, which is handed descriptors.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -15,10 +15,45 @@ use crate::keeper::protocol::{Exec, ExecResult, Request};
 /// Runs a command with these descriptors as standard input, output and error, and waits for its end. Dropping the
 /// future kills the command and its descendants.
 pub async fn exec(pod: &Path, exec: Exec, descriptors: [OwnedFd; 3]) -> io::Result<ExecResult> {
+    ask(pod, &Request::Exec(exec), descriptors).await
+}
+
+/// Connects these descriptors to the main process of a running container, and waits for its end. Dropping the future
+/// leaves the process alone.
+pub async fn attach(
+    pod: &Path,
+    container: &str,
+    stdin: bool,
+    descriptors: [OwnedFd; 3],
+) -> io::Result<ExecResult> {
+    let container = container.to_owned();
+    ask(pod, &Request::Attach { container, stdin }, descriptors).await
+}
+
+/// Changes the size of the terminal of a container's main process.
+pub async fn resize(pod: &Path, container: &str, rows: u16, columns: u16) -> io::Result<()> {
+    let (mut stream, line) = connect(
+        pod,
+        &Request::Resize {
+            container: container.to_owned(),
+            rows,
+            columns,
+        },
+    )
+    .await?;
+    stream.write_all(&line).await
+}
+
+async fn connect(pod: &Path, request: &Request) -> io::Result<(UnixStream, Vec<u8>)> {
     let socket = SocketPath::of(pod)?;
-    let mut stream = UnixStream::connect(socket.path()).await?;
-    let mut line = serde_json::to_vec(&Request::Exec(exec))?;
+    let stream = UnixStream::connect(socket.path()).await?;
+    let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
+    Ok((stream, line))
+}
+
+async fn ask(pod: &Path, request: &Request, descriptors: [OwnedFd; 3]) -> io::Result<ExecResult> {
+    let (mut stream, line) = connect(pod, request).await?;
     let sent = stream
         .async_io(Interest::WRITABLE, || send(&stream, &line, &descriptors))
         .await?;

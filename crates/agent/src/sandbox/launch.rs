@@ -91,6 +91,8 @@ pub fn clear(pod: &Path, uid: &str) {
         }
         if let Some(keeper) = &keeper {
             kill_all(&process::group(main.pid, main.started, keeper.pid));
+            // One in a terminal leads a session of its own.
+            kill_all(&process::group(main.pid, main.started, main.pid));
         }
     }
     process::kill_marked(uid);

@@ -1,12 +1,19 @@
-//! What the API server asks a node: a container's log, and commands to be run in a container.
+//! What the API server asks a node: a container's log, commands in a container, its main process, a pod's ports.
 //!
-//! Flows in: the client's own request, on the paths of upstream's kubelet (`/containerLogs/...`, `/exec/...`). Flows out:
-//! bytes, or an upgraded connection that is served here. Errors are Status objects. Never writes anything.
+//! Flows in: the client's own request, on the paths of upstream's kubelet (`/containerLogs/...`, `/exec/...`,
+//! `/attach/...`, `/portForward/...`). Flows out: bytes, or an upgraded connection that is served here. Errors are Status
+//! objects. Never writes anything.
 
+mod client;
 mod exec;
+mod forward_channels;
 mod line;
 mod log_query;
 mod logs;
+mod port_forward;
+mod spdy;
+mod terminal;
+mod upgrade;
 
 use std::path::PathBuf;
 
@@ -17,6 +24,8 @@ use hyper::{Request, Response, StatusCode, header};
 use informer::{Informer, Key};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use std::sync::Arc;
+
+use port_forward::Destination;
 
 /// Any error, as tower passes them on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -31,33 +40,39 @@ pub type NodeService = tower::util::BoxCloneSyncService<Request<Body>, Response<
 pub struct Refusal {
     code: StatusCode,
     message: String,
+    /// Headers that the answer has besides.
+    headers: header::HeaderMap,
 }
 
 impl Refusal {
-    fn bad_request(message: impl Into<String>) -> Self {
+    fn new(code: StatusCode, message: impl Into<String>) -> Self {
         Self {
-            code: StatusCode::BAD_REQUEST,
+            code,
             message: message.into(),
+            headers: header::HeaderMap::new(),
         }
+    }
+
+    fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
     }
 
     fn not_found(message: impl Into<String>) -> Self {
-        Self {
-            code: StatusCode::NOT_FOUND,
-            message: message.into(),
-        }
+        Self::new(StatusCode::NOT_FOUND, message)
     }
 
     fn internal(error: impl std::fmt::Display) -> Self {
-        Self {
-            code: StatusCode::INTERNAL_SERVER_ERROR,
-            message: error.to_string(),
-        }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
 
     fn response(&self) -> Response<Body> {
         let reason = match self.code {
             StatusCode::BAD_REQUEST => "BadRequest",
+            StatusCode::FORBIDDEN => "Forbidden",
             StatusCode::NOT_FOUND => "NotFound",
             _ => "InternalError",
         };
@@ -67,6 +82,7 @@ impl Refusal {
         });
         let mut response = Response::new(full(status.to_string()));
         *response.status_mut() = self.code;
+        response.headers_mut().extend(self.headers.clone());
         let json = header::HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         response
@@ -99,8 +115,14 @@ impl Subject {
             .container_statuses
             .iter()
             .chain(&status.init_container_statuses)
+            .chain(&status.ephemeral_container_statuses)
             .flatten();
         all.into_iter().find(|status| status.name == self.container)
+    }
+
+    fn is_running(&self) -> bool {
+        let state = self.status().and_then(|status| status.state.as_ref());
+        state.is_some_and(|state| state.running.is_some())
     }
 }
 
@@ -109,21 +131,22 @@ pub fn service(pods: Informer<Pod>, pods_dir: PathBuf) -> NodeService {
     NodeService::new(tower::service_fn(move |request| {
         let (pods, pods_dir) = (pods.clone(), pods_dir.clone());
         async move {
-            let answer = answer(&pods, pods_dir, request).await;
+            let answer = answer(&pods, pods_dir, request);
             Ok(answer.unwrap_or_else(|refusal| refusal.response()))
         }
     }))
 }
 
-async fn answer(
+fn answer(
     pods: &Informer<Pod>,
     pods_dir: PathBuf,
     request: Request<Body>,
 ) -> Result<Response<Body>, Refusal> {
     let path = request.uri().path().to_owned();
+    let no_such_path = || Refusal::not_found(format!("no such path: {path}"));
     let parts: Vec<&str> = path.split('/').skip(1).collect();
-    let &[action, namespace, name, container] = parts.as_slice() else {
-        return Err(Refusal::not_found(format!("no such path: {path}")));
+    let &[action, namespace, name, ref rest @ ..] = parts.as_slice() else {
+        return Err(no_such_path());
     };
     let key = Key {
         namespace: namespace.to_owned(),
@@ -131,12 +154,13 @@ async fn answer(
     };
     let missing = || Refusal::not_found(format!("pods \"{name}\" not found"));
     let pod = pods.get(&key).ok_or_else(missing)?;
-    let spec = pod.spec.as_ref().ok_or_else(missing)?;
-    let mut containers = spec
-        .containers
-        .iter()
-        .chain(spec.init_containers.iter().flatten());
-    if !containers.any(|other| other.name == container) {
+    let &[container] = rest else {
+        return match (action, rest) {
+            ("portForward", []) => port_forward::answer(Destination::new(pods.clone(), key, &pod), request),
+            _ => Err(no_such_path()),
+        };
+    };
+    if !has_container(&pod, container) {
         return Err(Refusal::bad_request(format!(
             "container {container} is not valid for pod {name}"
         )));
@@ -149,7 +173,21 @@ async fn answer(
     };
     match action {
         "containerLogs" => logs::answer(&subject, request.uri().query().unwrap_or_default()),
-        "exec" => exec::answer(subject, request).await,
-        _ => Err(Refusal::not_found(format!("no such path: {path}"))),
+        "exec" => exec::run(subject, request),
+        "attach" => exec::attach(subject, request),
+        _ => Err(no_such_path()),
     }
+}
+
+fn has_container(pod: &Pod, name: &str) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let init = spec.init_containers.iter().flatten();
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    let mut names = spec
+        .containers
+        .iter()
+        .chain(init)
+        .map(|container| &container.name)
+        .chain(ephemeral.map(|container| &container.name));
+    names.any(|other| other == name)
 }

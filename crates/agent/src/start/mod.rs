@@ -19,7 +19,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
 
 use crate::images::Image;
-use crate::keeper::protocol::Start;
+use crate::keeper::protocol::{Input, Start};
 use crate::process::{CONTAINER_MARK, POD_MARK};
 use crate::sandbox::Place;
 
@@ -119,6 +119,12 @@ pub fn prepare(
         dir: dir.to_string_lossy().into_owned(),
         stop_signal: stop_signal(container).unwrap_or(image.stop_signal),
         log_limit: LOG_LIMIT,
+        input: match (container.stdin, container.stdin_once) {
+            (Some(true), Some(true)) => Input::Once,
+            (Some(true), _) => Input::Open,
+            _ => Input::None,
+        },
+        terminal: container.tty == Some(true),
     })
 }
 

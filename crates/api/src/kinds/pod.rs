@@ -37,6 +37,8 @@ impl Served for Pod {
             Subresource::Binding,
             Subresource::Log,
             Subresource::Exec,
+            Subresource::Attach,
+            Subresource::PortForward,
         ],
         generation: true,
         graceful: true,

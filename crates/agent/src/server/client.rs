@@ -1,0 +1,290 @@
+//! The client's side of a command: what it types, what it sees, and how it learns of the end.
+//!
+//! Flows in: a connection just upgraded. Flows out: input, and what is sent back. With a WebSocket each message is a
+//! channel's number and data: 0 standard input, 1 output, 2 error, 3 the outcome as a Status, 4 the terminal's size, and
+//! with `v5.channel.k8s.io` 255 with the number of a channel that the client closes. With SPDY each of these is a stream
+//! that the client opens, named by its header `streamType`.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::{self, BoxStream, SplitSink};
+use futures::{SinkExt as _, StreamExt as _};
+use hyper::upgrade::OnUpgrade;
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::protocol::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::BoxError;
+use super::spdy::{Connection, Reader, Stream, Writer};
+use super::terminal::Size;
+use super::upgrade::{self, Carrier, Protocols, Socket};
+
+const STDIN: u8 = 0;
+/// The channel of standard output.
+pub const STDOUT: u8 = 1;
+/// The channel of standard error.
+pub const STDERR: u8 = 2;
+const OUTCOME: u8 = 3;
+const SIZE: u8 = 4;
+const CLOSE: u8 = 255;
+
+/// What clients may offer.
+pub const PROTOCOLS: Protocols = Protocols {
+    channels: &["v5.channel.k8s.io", "v4.channel.k8s.io"],
+    spdy: &["v4.channel.k8s.io"],
+};
+/// How long a SPDY client may take to open its streams.
+const OPENING: Duration = Duration::from_secs(30);
+/// How long a WebSocket client may take to close its side after we have closed ours.
+const LINGER: Duration = Duration::from_secs(2);
+/// Longest message of a terminal's size.
+const LONGEST_SIZE: usize = 4096;
+
+/// Which streams a client wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// It types.
+    pub stdin: bool,
+    /// It sees output.
+    pub stdout: bool,
+    /// It sees errors.
+    pub stderr: bool,
+    /// It has a terminal.
+    pub terminal: bool,
+}
+
+/// What a client says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Typed.
+    Data(Bytes),
+    /// It types no more.
+    End,
+    /// Its terminal is of this size now.
+    Size(Size),
+}
+
+/// A client that is connected.
+pub struct Client {
+    /// What it says; ends when it has gone.
+    pub input: BoxStream<'static, Input>,
+    /// What it is told.
+    pub output: Output,
+}
+
+/// Where a client is told things.
+pub enum Output {
+    /// Over a WebSocket.
+    Channels(SplitSink<Socket, Message>),
+    /// Over SPDY.
+    Streams(Box<Streams>),
+}
+
+/// A SPDY client's streams that lead to it.
+pub struct Streams {
+    connection: Connection,
+    stdout: Option<Writer>,
+    stderr: Option<Writer>,
+    outcome: Writer,
+}
+
+impl Output {
+    /// Sends a piece of output, which is headed by its channel.
+    pub async fn send(&mut self, piece: Bytes) -> Result<(), BoxError> {
+        match self {
+            Self::Channels(socket) => socket.send(Message::Binary(piece)).await?,
+            Self::Streams(streams) => {
+                let stream = match piece.first() {
+                    Some(&STDOUT) => &mut streams.stdout,
+                    _ => &mut streams.stderr,
+                };
+                if let Some(stream) = stream {
+                    stream.send(piece.slice(1..)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    /// Takes the connection over.
+    pub async fn open(upgrade: OnUpgrade, carrier: Carrier, wanted: Wanted) -> Result<Self, BoxError> {
+        if carrier == Carrier::Channels {
+            let (mut output, input) = upgrade::socket(upgrade).await?.split();
+            // An empty piece tells the client that the connection stands.
+            let first = if wanted.stdout { STDOUT } else { OUTCOME };
+            output
+                .send(Message::Binary(Bytes::copy_from_slice(&[first])))
+                .await?;
+            return Ok(Self {
+                input: messages(input),
+                output: Output::Channels(output),
+            });
+        }
+        let connection = Connection::new(upgrade::transport(upgrade, carrier).await?);
+        tokio::time::timeout(OPENING, Self::streams(connection, wanted)).await?
+    }
+
+    async fn streams(mut connection: Connection, wanted: Wanted) -> Result<Self, BoxError> {
+        let mut missing = vec!["error"];
+        let rest = [
+            ("stdin", wanted.stdin),
+            ("stdout", wanted.stdout),
+            ("stderr", wanted.stderr),
+            ("resize", wanted.terminal),
+        ];
+        missing.extend(rest.iter().filter(|(_, is)| *is).map(|(name, _)| name));
+        let mut found: Vec<(&str, Stream)> = Vec::new();
+        while !missing.is_empty() {
+            let stream = connection
+                .accept()
+                .await
+                .ok_or("the client has gone before it opened its streams")?;
+            let kind = stream.headers.get("streamType").unwrap_or_default();
+            match missing.iter().position(|name| *name == kind) {
+                Some(at) => found.push((missing.swap_remove(at), stream)),
+                None => stream.writer.reset().await,
+            }
+        }
+        let mut take = |name| {
+            let at = found.iter().position(|(other, _)| *other == name)?;
+            Some(found.swap_remove(at).1)
+        };
+        let outcome = take("error").ok_or("there is no stream for errors")?.writer;
+        let gone = outcome.ending();
+        let input = [
+            // What is typed may end, and sizes too: the client has gone when the connection has.
+            Some(
+                stream::once(gone.cancelled_owned())
+                    .filter_map(async |()| None)
+                    .boxed(),
+            ),
+            take("stdin").map(|stream| typed(stream.reader)),
+            take("resize").map(|stream| sizes(stream.reader)),
+        ];
+        Ok(Self {
+            input: stream::select_all(input.into_iter().flatten()).boxed(),
+            output: Output::Streams(Box::new(Streams {
+                stdout: take("stdout").map(|stream| stream.writer),
+                stderr: take("stderr").map(|stream| stream.writer),
+                outcome,
+                connection,
+            })),
+        })
+    }
+
+    /// Tells how it ended, and closes the connection when the client has that.
+    pub async fn finish(mut self, outcome: &Value) -> Result<(), BoxError> {
+        let text = outcome.to_string();
+        match self.output {
+            Output::Channels(mut socket) => {
+                let message = [&[OUTCOME], text.as_bytes()].concat();
+                socket.send(Message::Binary(message.into())).await?;
+                // Clients take any other code, and none, for a failure.
+                let end = CloseFrame {
+                    code: CloseCode::Normal,
+                    reason: "".into(),
+                };
+                socket.send(Message::Close(Some(end))).await?;
+                let rest = async { while self.input.next().await.is_some() {} };
+                // A client that stays is left behind.
+                let _ = tokio::time::timeout(LINGER, rest).await;
+            }
+            Output::Streams(streams) => {
+                let Streams {
+                    connection,
+                    stdout,
+                    stderr,
+                    mut outcome,
+                } = *streams;
+                for stream in [stdout, stderr].into_iter().flatten() {
+                    stream.finish().await?;
+                }
+                outcome.send(text.into()).await?;
+                outcome.finish().await?;
+                connection.finish().await;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn messages(socket: stream::SplitStream<Socket>) -> BoxStream<'static, Input> {
+    let messages = socket.take_while(|message| std::future::ready(message.is_ok()));
+    let input = messages.filter_map(async |message| match message {
+        Ok(Message::Binary(data)) => channel_input(data),
+        _ => None,
+    });
+    input.boxed()
+}
+
+/// What a WebSocket's message says.
+fn channel_input(mut data: Bytes) -> Option<Input> {
+    if data.is_empty() {
+        return None;
+    }
+    match data.split_to(1)[0] {
+        STDIN => Some(Input::Data(data)),
+        SIZE => serde_json::from_slice(&data).ok().map(Input::Size),
+        CLOSE if data.first() == Some(&STDIN) => Some(Input::End),
+        _ => None,
+    }
+}
+
+fn typed(reader: Reader) -> BoxStream<'static, Input> {
+    stream::unfold(Some(reader), |reader| async {
+        let mut reader = reader?;
+        match reader.next().await {
+            Ok(Some(data)) => Some((Input::Data(data), Some(reader))),
+            Ok(None) => Some((Input::End, None)),
+            Err(_) => None,
+        }
+    })
+    .boxed()
+}
+
+fn sizes(reader: Reader) -> BoxStream<'static, Input> {
+    stream::unfold((reader, BytesMut::new()), |(mut reader, mut text)| async {
+        loop {
+            if let Some(end) = text.iter().position(|&byte| byte == b'\n') {
+                let line = text.split_to(end + 1);
+                if let Ok(size) = serde_json::from_slice(&line) {
+                    return Some((Input::Size(size), (reader, text)));
+                }
+                continue;
+            }
+            let data = reader.next().await.ok()??;
+            text.extend_from_slice(&data);
+            if text.len() > LONGEST_SIZE {
+                return None;
+            }
+        }
+    })
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read() {
+        let read = |bytes: &'static [u8]| channel_input(Bytes::from_static(bytes));
+        assert_eq!(read(b"\x00ls"), Some(Input::Data("ls".into())));
+        assert_eq!(read(b"\xff\x00"), Some(Input::End));
+        let size = Size {
+            width: 80,
+            height: 24,
+        };
+        assert_eq!(
+            read(b"\x04{\"Width\":80,\"Height\":24}\n"),
+            Some(Input::Size(size))
+        );
+        for nothing in [&b""[..], b"\xff", b"\xff\x01", b"\x04{\"Width\":-1}", b"\x09x"] {
+            assert_eq!(channel_input(Bytes::from_static(nothing)), None);
+        }
+    }
+}
