@@ -40,8 +40,8 @@ pub type NodeService = tower::util::BoxCloneSyncService<Request<Body>, Response<
 pub struct Refusal {
     code: StatusCode,
     message: String,
-    /// Headers that the answer has besides.
-    headers: header::HeaderMap,
+    /// The stream protocols that would have been accepted, for SPDY clients to be told.
+    accepted: &'static [&'static str],
 }
 
 impl Refusal {
@@ -49,7 +49,7 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
-            headers: header::HeaderMap::new(),
+            accepted: &[],
         }
     }
 
@@ -82,9 +82,12 @@ impl Refusal {
         });
         let mut response = Response::new(full(status.to_string()));
         *response.status_mut() = self.code;
-        response.headers_mut().extend(self.headers.clone());
+        let headers = response.headers_mut();
         let json = header::HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        headers.insert(header::CONTENT_TYPE, json);
+        for name in self.accepted {
+            headers.append(upgrade::ACCEPTED, header::HeaderValue::from_static(name));
+        }
         response
     }
 }

@@ -23,7 +23,7 @@ use super::{Body, Refusal, full};
 /// Where SPDY clients offer protocols, each in a header of its own, and are told which one it is.
 const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 /// Where they are told what they could have offered.
-const ACCEPTED: HeaderName = HeaderName::from_static("x-accepted-stream-protocol-versions");
+pub const ACCEPTED: HeaderName = HeaderName::from_static("x-accepted-stream-protocol-versions");
 /// What a WebSocket's protocol begins with if SPDY goes through it.
 const TUNNEL: &str = "SPDY/3.1+";
 /// Longest message that a WebSocket client may send, in bytes.
@@ -129,9 +129,7 @@ fn spdy(headers: &HeaderMap, ours: &'static [&'static str]) -> Result<(Agreement
         let mut refusal = Refusal::forbidden(format!(
             "unable to upgrade: unable to negotiate protocol: client supports {offered:?}, server accepts {ours:?}"
         ));
-        for name in ours {
-            refusal.headers.append(ACCEPTED, HeaderValue::from_static(name));
-        }
+        refusal.accepted = ours;
         return Err(refusal);
     };
     let mut answer = HeaderMap::new();

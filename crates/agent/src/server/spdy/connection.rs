@@ -129,6 +129,7 @@ impl Writer {
             data,
         };
         tokio::select! {
+            biased;
             () = self.reset.cancelled() => Err(Reset),
             sent = self.frames.send(Outgoing::Frame(frame)) => sent.map_err(|_| Reset),
         }
@@ -299,7 +300,7 @@ impl Inbound {
             id,
             status: refusal as u32,
         };
-        if id % 2 == 0 || id <= self.last {
+        if id.is_multiple_of(2) || id <= self.last {
             return self.send(refuse(Refusal::Protocol)).await;
         }
         self.last = id;

@@ -22,7 +22,7 @@ const VERSION: u16 = 3;
 
 /// Why a connection cannot go on: what came is not SPDY as agreed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum FrameError {
     /// A header block is not one.
     #[error("a SPDY header block is {0}")]
     Headers(&'static str),
@@ -91,7 +91,7 @@ pub struct Encoder(Deflater);
 
 impl Encoder {
     /// Appends a frame to `out`.
-    pub fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Error> {
+    pub fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), FrameError> {
         let flag = |fin: bool| u8::from(fin) * FIN;
         match frame {
             Frame::Open { id, fin, headers } => {
@@ -135,9 +135,9 @@ impl Encoder {
     }
 }
 
-fn control(out: &mut BytesMut, kind: u16, flags: u8, length: usize) -> Result<(), Error> {
+fn control(out: &mut BytesMut, kind: u16, flags: u8, length: usize) -> Result<(), FrameError> {
     if length > LONGEST {
-        return Err(Error::Length(kind, length));
+        return Err(FrameError::Length(kind, length));
     }
     out.put_u16(0x8000 | VERSION);
     out.put_u16(kind);
@@ -174,7 +174,7 @@ impl Decoder {
     }
 
     /// The next frame, or piece of one, that has come.
-    pub fn next(&mut self) -> Result<Option<Frame>, Error> {
+    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
         loop {
             if let Some((id, fin, left)) = self.unfinished {
                 return Ok(self.data(id, fin, left));
@@ -192,10 +192,10 @@ impl Decoder {
             }
             let (version, kind) = ((&head[..]).get_u16() & 0x7fff, (&head[2..]).get_u16());
             if version != VERSION {
-                return Err(Error::Version(version));
+                return Err(FrameError::Version(version));
             }
             if length > LONGEST {
-                return Err(Error::Length(kind, length));
+                return Err(FrameError::Length(kind, length));
             }
             if self.input.len() < HEAD + length {
                 return Ok(None);
@@ -222,7 +222,7 @@ impl Decoder {
         })
     }
 
-    fn control(&mut self, kind: u16, flags: u8, body: &[u8]) -> Result<Option<Frame>, Error> {
+    fn control(&mut self, kind: u16, flags: u8, body: &[u8]) -> Result<Option<Frame>, FrameError> {
         let least = match kind {
             1 => 10,
             3 | 7 => 8,
@@ -232,7 +232,7 @@ impl Decoder {
         };
         let (mut fixed, rest) = body
             .split_at_checked(least)
-            .ok_or(Error::Length(kind, body.len()))?;
+            .ok_or(FrameError::Length(kind, body.len()))?;
         let number = fixed.get_u32();
         let id = number & STREAM;
         Ok(Some(match kind {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     /// All frames in `bytes`, fed in pieces of `step`; data that belongs together put together.
-    fn decode(bytes: &[u8], step: usize) -> Result<Vec<Frame>, Error> {
+    fn decode(bytes: &[u8], step: usize) -> Result<Vec<Frame>, FrameError> {
         let mut decoder = Decoder::default();
         let mut frames: Vec<Frame> = Vec::new();
         for piece in bytes.chunks(step.max(1)) {
@@ -350,12 +350,15 @@ mod tests {
         assert_eq!(decode(&all, 5), Ok(vec![Frame::GoAway]));
         assert_eq!(
             decode(b"\x80\x02\0\x06\0\0\0\x04\0\0\0\x07", 1),
-            Err(Error::Version(2))
+            Err(FrameError::Version(2))
         );
-        assert_eq!(decode(b"\x80\x03\0\x06\0\0\0\x01\0", 1), Err(Error::Length(6, 1)));
+        assert_eq!(
+            decode(b"\x80\x03\0\x06\0\0\0\x01\0", 1),
+            Err(FrameError::Length(6, 1))
+        );
         assert_eq!(
             decode(b"\x80\x03\0\x01\0\xff\xff\xff", 8),
-            Err(Error::Length(1, 0xff_ffff))
+            Err(FrameError::Length(1, 0xff_ffff))
         );
     }
 

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use bytes::{Buf as _, BufMut as _};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::frame::Error;
+use super::frame::FrameError;
 
 /// Longest header block in bytes, before compression.
 const LONGEST: usize = 64 * 1024;
@@ -59,8 +59,10 @@ impl Headers {
             .map(|(_, value)| value.as_str())
     }
 
-    fn parse(mut block: &[u8]) -> Result<Self, Error> {
-        let count = block.try_get_u32().map_err(|_| Error::Headers("too short"))?;
+    fn parse(mut block: &[u8]) -> Result<Self, FrameError> {
+        let count = block
+            .try_get_u32()
+            .map_err(|_| FrameError::Headers("too short"))?;
         let mut headers = Vec::new();
         for _ in 0..count {
             headers.push((text(&mut block)?, text(&mut block)?));
@@ -79,12 +81,14 @@ impl Headers {
     }
 }
 
-fn text(block: &mut &[u8]) -> Result<String, Error> {
-    let length = block.try_get_u32().map_err(|_| Error::Headers("too short"))?;
+fn text(block: &mut &[u8]) -> Result<String, FrameError> {
+    let length = block
+        .try_get_u32()
+        .map_err(|_| FrameError::Headers("too short"))?;
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let text = block.get(..length).ok_or(Error::Headers("too short"))?;
+    let text = block.get(..length).ok_or(FrameError::Headers("too short"))?;
     *block = block.get(length..).unwrap_or_default();
-    String::from_utf8(text.to_vec()).map_err(|_| Error::Headers("not UTF-8"))
+    String::from_utf8(text.to_vec()).map_err(|_| FrameError::Headers("not UTF-8"))
 }
 
 /// Reads the header blocks of one direction of a connection, in their order.
@@ -99,16 +103,16 @@ impl Default for Inflater {
 
 impl Inflater {
     /// Reads the next block.
-    pub fn read(&mut self, compressed: &[u8]) -> Result<Headers, Error> {
+    pub fn read(&mut self, compressed: &[u8]) -> Result<Headers, FrameError> {
         Headers::parse(&self.inflate(compressed)?)
     }
 
-    fn inflate(&mut self, mut input: &[u8]) -> Result<Vec<u8>, Error> {
+    fn inflate(&mut self, mut input: &[u8]) -> Result<Vec<u8>, FrameError> {
         let mut block = Vec::with_capacity(PIECE);
         loop {
             if block.len() == block.capacity() {
                 if block.len() >= LONGEST {
-                    return Err(Error::Headers("too long"));
+                    return Err(FrameError::Headers("too long"));
                 }
                 block.reserve(PIECE);
             }
@@ -118,13 +122,15 @@ impl Inflater {
             input = input.get(read..).unwrap_or_default();
             match result {
                 Err(error) if error.needs_dictionary().is_some() => {
-                    let wrong = |_| Error::Headers("another dictionary");
+                    let wrong = |_| FrameError::Headers("another dictionary");
                     self.0.set_dictionary(&DICTIONARY).map_err(wrong)?;
                 }
-                Err(_) | Ok(Status::StreamEnd) => return Err(Error::Headers("not compressed as agreed")),
+                Err(_) | Ok(Status::StreamEnd) => {
+                    return Err(FrameError::Headers("not compressed as agreed"));
+                }
                 Ok(_) if input.is_empty() && block.len() < block.capacity() => return Ok(block),
                 Ok(_) if (self.0.total_in(), block.len()) == before => {
-                    return Err(Error::Headers("not compressed as agreed"));
+                    return Err(FrameError::Headers("not compressed as agreed"));
                 }
                 Ok(_) => {}
             }
@@ -150,8 +156,8 @@ impl Default for Deflater {
 
 impl Deflater {
     /// Writes the next block.
-    pub fn write(&mut self, headers: &Headers) -> Result<Vec<u8>, Error> {
-        let failed = |_| Error::Headers("cannot be compressed");
+    pub fn write(&mut self, headers: &Headers) -> Result<Vec<u8>, FrameError> {
+        let failed = |_| FrameError::Headers("cannot be compressed");
         if !std::mem::replace(&mut self.has_dictionary, true) {
             self.zlib.set_dictionary(&DICTIONARY).map_err(failed)?;
         }
@@ -197,7 +203,7 @@ mod tests {
         assert_eq!(headers.get("Port"), Some("80"));
         assert_eq!(headers.get("streamType"), None);
         assert_eq!(headers.block(), block);
-        assert_eq!(Headers::parse(&block[..9]), Err(Error::Headers("too short")));
+        assert_eq!(Headers::parse(&block[..9]), Err(FrameError::Headers("too short")));
     }
 
     #[test]
@@ -207,7 +213,7 @@ mod tests {
         assert!(compressed.len() < 2048);
         assert_eq!(
             Inflater::default().read(&compressed),
-            Err(Error::Headers("too long"))
+            Err(FrameError::Headers("too long"))
         );
     }
 
