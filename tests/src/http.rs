@@ -23,12 +23,20 @@ pub struct Answer {
 /// # Errors
 /// If there is no answer within 10 s.
 pub fn get(address: SocketAddr) -> std::io::Result<Answer> {
+    get_path(address, "/")
+}
+
+/// `GET` of a path on a new connection.
+///
+/// # Errors
+/// If there is no answer within 10 s.
+pub fn get_path(address: SocketAddr, path: &str) -> std::io::Result<Answer> {
     let limit = Duration::from_secs(10);
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     write!(
         stream,
-        "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     )?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

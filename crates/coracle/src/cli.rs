@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and which module does it.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -84,6 +85,10 @@ pub struct UpArgs {
     /// Give every declared container port a port of its own, or let pods listen on the declared ports
     #[arg(long, value_enum)]
     pub pod_ports: Option<PodPorts>,
+    /// Where Prometheus finds the balancer's counters, from the balancer's next start on [default: a loopback address of
+    /// the cluster, which `coracle status` shows, or as at the last start]
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics_address: Option<SocketAddr>,
     /// The server that `--detach` leaves behind: standard input is where it says that it is up.
     #[arg(long, hide = true)]
     pub detached: bool,

@@ -5,6 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,9 @@ pub struct Settings {
     pub nodes: u16,
     /// Whether pods listen on their declared ports (`--pod-ports=declared`).
     pub declared_ports: bool,
+    /// Where the balancer's metrics are, if the user has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_address: Option<SocketAddr>,
     /// The kubeconfig that was given a context for this cluster.
     pub kubeconfig: PathBuf,
     /// The name of that context.
@@ -336,6 +340,7 @@ mod tests {
             api_port: 7443,
             nodes: 3,
             declared_ports: false,
+            metrics_address: None,
             kubeconfig: PathBuf::new(),
             context: String::new(),
             context_before: None,

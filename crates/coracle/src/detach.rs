@@ -123,5 +123,8 @@ fn arguments(args: &UpArgs, data_dir: &DataDir) -> Vec<std::ffi::OsString> {
         };
         list.extend(["--pod-ports".into(), ports.into()]);
     }
+    if let Some(address) = args.metrics_address {
+        list.extend(["--metrics-address".into(), address.to_string().into()]);
+    }
     list
 }

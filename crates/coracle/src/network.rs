@@ -5,7 +5,7 @@
 //! the server holds it, and the balancer inherits it, so the block stays taken while either lives. UDP, because a server
 //! of somebody else's that listens on 0.0.0.0:7443 would make every block look taken.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, bail};
@@ -14,6 +14,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, sock
 
 /// Highest cluster number: above it the blocks of pods would run into those of Services.
 pub const LAST: u8 = 85;
+
+/// The port of the balancer's metrics.
+const METRICS_PORT: u16 = 9402;
 
 /// The addresses of one cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +38,19 @@ impl Network {
         Ipv4Addr::new(127, 96 + self.0, 0, 1)
     }
 
+    /// Where the balancer's metrics are, unless the user says otherwise.
+    pub fn metrics(self) -> SocketAddr {
+        SocketAddr::from((self.own_address(), METRICS_PORT))
+    }
+
+    /// An address of the block that is the cluster's own.
+    fn own_address(self) -> Ipv4Addr {
+        Ipv4Addr::new(127, 96 + self.0, 255, 254)
+    }
+
     /// Takes this block, unless somebody has it.
     pub fn claim(self) -> anyhow::Result<Option<OwnedFd>> {
-        let claim = SocketAddrV4::new(Ipv4Addr::new(127, 96 + self.0, 255, 254), 7443);
+        let claim = SocketAddrV4::new(self.own_address(), 7443);
         let socket = socket(
             AddressFamily::Inet,
             SockType::Datagram,

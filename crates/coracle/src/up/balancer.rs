@@ -4,6 +4,7 @@
 //! balancer that runs; one that finds it dead starts it again at once.
 
 use std::fs::{self, DirBuilder, OpenOptions};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
@@ -53,7 +54,8 @@ pub fn main(args: &BalancerArgs) -> anyhow::Result<ExitCode> {
         let config = kube::Config::from_custom_kubeconfig(file, &options).await?;
         let client = kube::Client::try_from(config)?;
         let stop = CancellationToken::new();
-        let config = balancer::Config::new(status_socket(&data_dir));
+        let mut config = balancer::Config::new(status_socket(&data_dir));
+        config.metrics = metrics_address(&data_dir)?;
         let serving = balancer::run(config, client, stop.clone());
         tokio::pin!(serving);
         tokio::select! {
@@ -65,6 +67,15 @@ pub fn main(args: &BalancerArgs) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Where the balancer's counters are: as the user has said, or an address of the cluster.
+fn metrics_address(data_dir: &DataDir) -> anyhow::Result<Option<SocketAddr>> {
+    let settings = data_dir.settings()?;
+    Ok(settings.map(|settings| {
+        let usual = Network(settings.network).metrics();
+        settings.metrics_address.unwrap_or(usual)
+    }))
 }
 
 /// Where the balancer says what it does.

@@ -1,6 +1,7 @@
 //! A running cluster: API server, control loops, node agents and the supervised balancer, from start to stop.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub struct Options {
     pub kubeconfig: Option<PathBuf>,
     /// Which ports pods listen on.
     pub pod_ports: Option<PodPorts>,
+    /// Where the balancer's metrics are.
+    pub metrics_address: Option<SocketAddr>,
 }
 
 impl From<UpArgs> for Options {
@@ -46,6 +49,7 @@ impl From<UpArgs> for Options {
             api_port: args.api_port,
             kubeconfig: args.kubeconfig,
             pod_ports: args.pod_ports,
+            metrics_address: args.metrics_address,
         }
     }
 }

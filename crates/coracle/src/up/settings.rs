@@ -73,6 +73,9 @@ pub async fn settle(data_dir: &DataDir, options: &Options, balancer_alive: bool)
                 .as_ref()
                 .is_some_and(|settings| settings.declared_ports),
         },
+        metrics_address: options
+            .metrics_address
+            .or_else(|| remembered.as_ref().and_then(|settings| settings.metrics_address)),
         context_before: kubeconfig::current(&kubeconfig, &context)?
             .or_else(|| remembered.and_then(|settings| settings.context_before)),
         kubeconfig,

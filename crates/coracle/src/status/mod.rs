@@ -1,17 +1,18 @@
 //! `coracle status`: what runs of a cluster, seen from outside.
 //!
 //! Flows in: the data folder, the API, the balancer's status document. Flows out: a few lines and a table of the pods
-//! with their connections. Each part is asked on its own, so that what is down is seen beside what is not.
+//! with their connections and requests. Each part is asked on its own, so that what is down is seen beside what is not.
 
-use std::collections::BTreeMap;
+mod traffic;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use balancer::datapath::BackendState;
-use balancer::status::Status;
+use balancer::status::{Metrics, ReadError, Status};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::ListParams;
+use kube::api::{ListParams, ObjectList};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt as _};
 
@@ -20,6 +21,7 @@ use crate::data_dir::{DataDir, Settings};
 use crate::output;
 use crate::process::ProcessId;
 use crate::up::balancer::{running, status_socket};
+use traffic::Traffic;
 
 /// How long the API may take to answer.
 const API_LIMIT: Duration = Duration::from_secs(5);
@@ -35,25 +37,24 @@ pub async fn command(args: ClusterArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     let (server, balancer) = (data_dir.server(), running(&data_dir));
+    let measuring = async {
+        match balancer {
+            Some(process) => Some((process, Traffic::measure(&status_socket(&data_dir)).await)),
+            None => None,
+        }
+    };
+    let listing = async {
+        match server {
+            Some(_) => Some(objects(&data_dir).await),
+            None => None,
+        }
+    };
+    let (traffic, objects) = tokio::join!(measuring, listing);
     let mut text = format!("data folder   {folder}\n");
     writeln!(text, "server        {}", server_line(&settings, server, balancer))?;
-    let mut traffic = None;
-    match balancer {
-        None => writeln!(text, "balancer      not running")?,
-        Some(process) => match balancer::status::read(&status_socket(&data_dir)).await {
-            Ok(status) => {
-                describe_balancer(&mut text, &status)?;
-                traffic = Some(status);
-            }
-            Err(error) => writeln!(
-                text,
-                "balancer      pid {}, does not answer yet: {error}",
-                process.pid
-            )?,
-        },
-    }
-    if server.is_some() {
-        describe_cluster(&mut text, &data_dir, traffic.as_ref()).await?;
+    let traffic = describe_balancer(&mut text, traffic)?;
+    if let Some(objects) = objects {
+        describe_cluster(&mut text, &objects?, traffic.as_ref())?;
     }
     output::text_of(text)?;
     let all = server.is_some() && balancer.is_some();
@@ -68,13 +69,36 @@ fn server_line(settings: &Settings, server: Option<ProcessId>, balancer: Option<
     }
 }
 
-fn describe_balancer(text: &mut String, status: &Status) -> std::fmt::Result {
-    writeln!(
-        text,
-        "balancer      pid {}, {} connections",
-        status.pid, status.connections
-    )?;
-    for listener in &status.listeners {
+/// The balancer and its Services, if it runs; its traffic, if it answers.
+fn describe_balancer(
+    text: &mut String,
+    balancer: Option<(ProcessId, Result<Traffic, ReadError>)>,
+) -> Result<Option<Traffic>, std::fmt::Error> {
+    let Some((process, measured)) = balancer else {
+        writeln!(text, "balancer      not running")?;
+        return Ok(None);
+    };
+    let traffic = match measured {
+        Ok(traffic) => traffic,
+        Err(error) => {
+            let pid = process.pid;
+            writeln!(text, "balancer      pid {pid}, does not answer yet: {error}")?;
+            return Ok(None);
+        }
+    };
+    let Status {
+        pid,
+        connections,
+        metrics,
+        listeners,
+        ..
+    } = &traffic.status;
+    writeln!(text, "balancer      pid {pid}, {connections} connections")?;
+    if let Some(Metrics { addr, error }) = metrics {
+        let error = error.iter().map(|error| format!(": {error}")).collect::<String>();
+        writeln!(text, "metrics       http://{addr}/metrics{error}")?;
+    }
+    for listener in listeners {
         let error = listener
             .error
             .iter()
@@ -82,40 +106,46 @@ fn describe_balancer(text: &mut String, status: &Status) -> std::fmt::Result {
             .collect::<String>();
         writeln!(text, "  {:<22} {}{error}", listener.addr, listener.route)?;
     }
-    Ok(())
+    Ok(Some(traffic))
 }
 
-/// Nodes and pods, as the API knows them, beside what the balancer knows of them.
-async fn describe_cluster(
-    text: &mut String,
-    data_dir: &DataDir,
-    balancer: Option<&Status>,
-) -> anyhow::Result<()> {
+/// Nodes and pods, as the API knows them.
+async fn objects(data_dir: &DataDir) -> anyhow::Result<(ObjectList<Node>, ObjectList<Pod>)> {
     let file = Kubeconfig::read_from(data_dir.kubeconfig("admin"))?;
     let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
     config.connect_timeout = Some(API_LIMIT);
     config.read_timeout = Some(API_LIMIT);
     let client = Client::try_from(config)?;
-    let nodes = Api::<Node>::all(client.clone())
-        .list(&ListParams::default())
-        .await?;
+    let nodes = Api::all(client.clone()).list(&ListParams::default()).await?;
+    let pods = Api::all(client).list(&ListParams::default()).await?;
+    Ok((nodes, pods))
+}
+
+/// Nodes, Services and pods, beside what the balancer knows of them.
+fn describe_cluster(
+    text: &mut String,
+    (nodes, pods): &(ObjectList<Node>, ObjectList<Pod>),
+    traffic: Option<&Traffic>,
+) -> std::fmt::Result {
     let ready = nodes.items.iter().filter(|node| is_ready(node)).count();
-    let pods = Api::<Pod>::all(client).list(&ListParams::default()).await?;
     writeln!(text, "nodes         {ready} of {} ready", nodes.items.len())?;
     writeln!(text, "pods          {}", pods.items.len())?;
-    let mut traffic: BTreeMap<&str, (&str, u32)> = BTreeMap::new();
-    for backend in balancer.into_iter().flat_map(|status| &status.backends) {
-        if let Some(pod) = &backend.pod {
-            traffic.entry(pod).or_insert((state(backend.state), 0)).1 += backend.open;
+    let services = traffic.map(Traffic::services).unwrap_or_default();
+    if let (Some(traffic), false) = (traffic, services.is_empty()) {
+        writeln!(text, "\n{:<66} {:<11} REQUESTS/S", "SERVICE", "CONNECTIONS")?;
+        for (name, load) in services {
+            writeln!(text, "{name:<66} {:<11} {}", load.open, traffic.rate(&load))?;
         }
     }
-    if !pods.items.is_empty() {
-        writeln!(
-            text,
-            "\n{:<45} {:<10} {:<10} {:<9} CONNECTIONS",
-            "POD", "NODE", "PHASE", "TRAFFIC"
-        )?;
+    if pods.items.is_empty() {
+        return Ok(());
     }
+    writeln!(
+        text,
+        "\n{:<45} {:<10} {:<9} {:<9} {:<11} REQUESTS/S",
+        "POD", "NODE", "PHASE", "TRAFFIC", "CONNECTIONS"
+    )?;
+    let loads = traffic.map(Traffic::pods).unwrap_or_default();
     for pod in &pods.items {
         let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
         let node = pod
@@ -128,8 +158,14 @@ async fn describe_cluster(
             .as_ref()
             .and_then(|status| status.phase.as_deref())
             .unwrap_or("Unknown");
-        let (state, open) = traffic.get(name.as_str()).copied().unwrap_or(("-", 0));
-        writeln!(text, "{name:<45} {node:<10} {phase:<10} {state:<9} {open}")?;
+        let load = loads.get(name.as_str()).copied().unwrap_or_default();
+        let rate = traffic.map_or_else(|| "-".to_owned(), |traffic| traffic.rate(&load));
+        writeln!(
+            text,
+            "{name:<45} {node:<10} {phase:<9} {:<9} {:<11} {rate}",
+            load.state.map_or("-", state),
+            load.open
+        )?;
     }
     Ok(())
 }
