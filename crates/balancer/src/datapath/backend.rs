@@ -29,7 +29,8 @@ pub struct Backend {
     open: AtomicU32,
     /// Whether no route of the newest table offers it.
     draining: AtomicBool,
-    /// Milliseconds on the datapath's clock until which others are preferred, after a refused connection.
+    /// Milliseconds on the datapath's clock until which others are preferred, after it refused a connection or broke one
+    /// without a word; 0: it is not suspected.
     suspect_until: AtomicU64,
     moved: AtomicU32,
     finished: AtomicU32,
@@ -97,18 +98,31 @@ impl Backend {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// Marks it as draining or not; must precede the table that makes it so. Counts of ends start anew.
+    /// Marks it as draining or not; must precede the table that makes it so. Counts of ends start anew, and one that
+    /// comes back is trusted again.
     pub(super) fn set_draining(&self, draining: bool) {
-        if self.draining.swap(draining, Ordering::SeqCst) != draining && draining {
+        if self.draining.swap(draining, Ordering::SeqCst) == draining {
+            return;
+        }
+        if !draining {
+            self.answers();
+        } else {
             for count in [&self.moved, &self.finished, &self.cut] {
                 count.store(0, Ordering::Relaxed);
             }
         }
     }
 
-    /// A connection was refused: prefer others for a while.
+    /// It refused a connection, or broke one without a word: prefer others for a while.
     pub(super) fn suspect(&self, until: u64) {
         self.suspect_until.store(until, Ordering::Relaxed);
+    }
+
+    /// It has answered, or is offered again: it is as good as any.
+    pub(super) fn answers(&self) {
+        if self.suspect_until.load(Ordering::Relaxed) != 0 {
+            self.suspect_until.store(0, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn is_suspect(&self, now: u64) -> bool {

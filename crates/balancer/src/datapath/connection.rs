@@ -148,7 +148,7 @@ impl Silent {
                 Received::Broken if self.reconnects == SILENT_RECONNECTS => return Step::Abort,
                 Received::End | Received::Broken => {
                     self.reconnects += 1;
-                    wires.drop_leg(End::Finished);
+                    wires.refused(core);
                     return Step::Progress;
                 }
             }
@@ -234,10 +234,13 @@ impl Ending {
             self.until = core.now + core.times.linger;
             wires.wake_at(core, self.until);
         }
+        if core.now >= self.until {
+            return Step::Close;
+        }
         match wires.client.receive(scratch) {
             Received::Bytes(_) => Step::Progress,
-            Received::Nothing if core.now < self.until => Step::Blocked,
-            Received::Nothing | Received::End | Received::Broken => Step::Close,
+            Received::Nothing => Step::Blocked,
+            Received::End | Received::Broken => Step::Close,
         }
     }
 }

@@ -45,7 +45,7 @@ pub struct Times {
     pub peek: u64,
     /// Reading on after the last response, so that a reset does not destroy it.
     pub linger: u64,
-    /// A backend that refused a connection is avoided.
+    /// A backend that refused a connection, or broke one without a word, is avoided.
     pub suspect: u64,
 }
 

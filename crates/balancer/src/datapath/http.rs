@@ -1,20 +1,18 @@
 //! An HTTP/1 connection: handled message by message, so that it can change its backend in between.
 //!
-//! Requests go to the backend one at a time; what a client sends ahead waits here. Bytes are never changed, and whatever
-//! is not understood makes the connection opaque.
+//! Requests go to the backend one at a time; what a client sends ahead waits here. Bytes are never changed. Whatever is
+//! not understood makes the connection opaque instead of being refused: the server is the one to say 400, in its own
+//! words, and if it understands more than we do it may. The client can harm nobody but itself that way, for nobody else
+//! ever uses its backend connection.
 
 use super::backend::End;
 use super::connection::{Ending, Step};
 use super::core::Core;
 use super::http1::{Exchange, MAX_HEAD, Next, Parsed, request};
+use super::replay::Replay;
 use super::socket::Received;
 use super::tunnel::Tunnel;
 use super::wires::{Broken, Wires};
-
-/// How often a request is sent again after a backend broke the connection without a byte of an answer.
-const REPLAYS: u8 = 2;
-/// Longest request that is kept for that, in bytes.
-const MAX_REPLAY: usize = 16 * 1024;
 
 /// The state of an HTTP/1 connection.
 pub struct Http {
@@ -22,11 +20,10 @@ pub struct Http {
     exchange: Option<Exchange>,
     /// Bytes of the client that are not part of it: an incomplete head, pipelined requests.
     ahead: Vec<u8>,
-    /// The request under way, if it may be sent again.
-    replay: Vec<u8>,
-    replays: u8,
-    /// A byte of the answer has come.
-    answered: bool,
+    /// So many of them are the beginning of a head without its end.
+    searched: usize,
+    /// The request under way, until a byte of the answer has come.
+    replay: Replay,
     /// When the last byte of the request went out, in microseconds on the datapath's clock.
     asked: u64,
     /// The backend takes no more of the request: the rest is dropped, what the backend said is delivered.
@@ -48,9 +45,8 @@ impl Http {
         Self {
             exchange: None,
             ahead,
-            replay: Vec::new(),
-            replays: 0,
-            answered: false,
+            searched: 0,
+            replay: Replay::default(),
             asked: 0,
             deaf: false,
         }
@@ -123,11 +119,12 @@ impl Http {
         };
         let count = match received {
             Received::Nothing => return Step::Blocked,
-            Received::End | Received::Broken => return self.backend_ended(wires, received == Received::End),
+            Received::End | Received::Broken => {
+                return self.backend_ended(wires, core, received == Received::End);
+            }
             Received::Bytes(count) => count,
         };
-        self.answered = true;
-        self.replay = Vec::new();
+        self.replay = Replay::default();
         let waits = exchange.awaits_response();
         let (used, next) = exchange.response(&scratch[..count]);
         if waits && !exchange.awaits_response() {
@@ -145,7 +142,7 @@ impl Http {
     }
 
     /// The backend has closed, or broken, the connection while messages were under way.
-    fn backend_ended(&mut self, wires: &mut Wires, in_order: bool) -> Step {
+    fn backend_ended(&mut self, wires: &mut Wires, core: &mut Core, in_order: bool) -> Step {
         let in_order = in_order && !self.deaf;
         let Some(exchange) = &mut self.exchange else {
             return Step::Progress;
@@ -155,20 +152,18 @@ impl Http {
             return Ending::gracefully();
         }
         if wires.is_unused() {
-            // It has taken nothing of the request: any other can have it.
-            wires.drop_leg(End::Finished);
+            wires.refused(core);
             return Step::Progress;
         }
-        let again = !self.answered && !self.replay.is_empty() && self.replays < REPLAYS;
-        if again {
+        let again = self.replay.again();
+        if again.is_some() {
             wires.asking_again();
         }
-        wires.drop_leg(End::Cut);
-        if again {
-            self.replays += 1;
+        wires.cut(core);
+        if let Some(request) = again {
             self.deaf = false;
             wires.to_backend.clear();
-            wires.to_backend.push(&self.replay);
+            wires.to_backend.push(request);
             return Step::Progress;
         }
         if in_order {
@@ -204,7 +199,7 @@ impl Http {
         if !wires.to_backend.is_empty() {
             return Step::Blocked;
         }
-        if !self.ahead.is_empty() {
+        if self.has_more() {
             let ahead = std::mem::take(&mut self.ahead);
             let taken = self.take(wires, core, &ahead);
             self.ahead = ahead;
@@ -232,6 +227,17 @@ impl Http {
         }
     }
 
+    /// Whether what waits can be more than the beginning of a head. A head is not looked at again for each of its bytes:
+    /// it cannot have ended without another line's end.
+    fn has_more(&self) -> bool {
+        match &self.exchange {
+            None if self.searched > 0 && self.ahead.len() <= MAX_HEAD => {
+                self.ahead[self.searched..].contains(&b'\n')
+            }
+            _ => !self.ahead.is_empty(),
+        }
+    }
+
     /// The client has said more.
     fn said(&mut self, wires: &mut Wires, core: &mut Core, bytes: &[u8]) -> Step {
         // What waits already is looked at first, in the next step.
@@ -254,13 +260,11 @@ impl Http {
         let begun = match self.exchange {
             Some(_) => 0,
             None => match request(bytes) {
-                Parsed::Partial if bytes.len() <= MAX_HEAD => return Taken::Bytes(0),
-                Parsed::Partial | Parsed::Opaque => {
-                    if !wires.is_fresh(core) {
-                        wires.drop_leg(End::Finished);
-                    }
-                    return Taken::Opaque;
+                Parsed::Partial if bytes.len() <= MAX_HEAD => {
+                    self.searched = bytes.len();
+                    return Taken::Bytes(0);
                 }
+                Parsed::Partial | Parsed::Opaque => return Taken::Opaque,
                 Parsed::Complete(head) => {
                     if !wires.is_fresh(core) {
                         wires.drop_leg(if wires.leave { End::Moved } else { End::Finished });
@@ -268,7 +272,7 @@ impl Http {
                     if !wires.supply(core) {
                         return Taken::Bytes(0);
                     }
-                    self.begin(Exchange::new(&head), &bytes[..head.length]);
+                    self.begin(Exchange::new(&head));
                     wires.asking();
                     head.length
                 }
@@ -288,17 +292,16 @@ impl Http {
         self.forward(wires, core, &bytes[..begun + body])
     }
 
-    fn begin(&mut self, exchange: Exchange, head: &[u8]) {
-        let replayable = exchange.idempotent() && exchange.request_complete() && head.len() <= MAX_REPLAY;
-        self.replay = if replayable { head.to_vec() } else { Vec::new() };
-        self.replays = 0;
-        self.answered = false;
+    fn begin(&mut self, exchange: Exchange) {
+        self.searched = 0;
+        self.replay = Replay::new(exchange.idempotent());
         self.deaf = false;
         self.exchange = Some(exchange);
     }
 
     fn forward(&mut self, wires: &mut Wires, core: &mut Core, bytes: &[u8]) -> Taken {
         self.asked = core.micros;
+        self.replay.keep(bytes);
         if !self.deaf && matches!(wires.forward(core, bytes), Err(Broken)) {
             self.deaf = true;
         }
@@ -316,6 +319,11 @@ impl Http {
             (None, false) if wires.is_waiting() => Step::Blocked,
             // An unfinished head.
             (None, false) => self.opaque(wires, core),
+            // The rest of a request that has its answer already will never come.
+            (Some(exchange), _) if exchange.response_complete() && !exchange.request_complete() => {
+                wires.drop_leg(End::Finished);
+                Ending::gracefully()
+            }
             // Behind its last request a client's half-close is passed on, and the answer still comes.
             (Some(_), true) if wires.shut_backend() => Step::Progress,
             (Some(_), _) => Step::Blocked,

@@ -26,6 +26,7 @@ mod http1;
 mod ledger;
 mod limits;
 mod listener;
+mod replay;
 mod socket;
 mod table;
 #[cfg(test)]

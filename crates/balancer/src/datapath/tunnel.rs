@@ -13,9 +13,13 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Makes the connection opaque, beginning with these bytes of the client.
+    /// Makes the connection opaque, beginning with these bytes of the client. A backend connection on which nothing is
+    /// under way must be as fresh for them as for a request.
     pub fn begin(wires: &mut Wires, core: &mut Core, first: &[u8]) -> Step {
         let mut tunnel = Self { deaf: false };
+        if wires.leg.is_some() && wires.is_unused() && !wires.is_fresh(core) {
+            wires.drop_leg(End::Finished);
+        }
         tunnel.send(wires, core, first);
         Step::Opaque(tunnel)
     }
@@ -67,13 +71,22 @@ impl Tunnel {
                 wires.deliver(&scratch[..count]).map_err(|_| Step::Abort)?;
                 return Ok(true);
             }
+            Received::Broken if wires.is_unused() => {
+                wires.refused(core);
+                return Ok(true);
+            }
             Received::Broken => {
-                wires.drop_leg(End::Cut);
+                wires.cut(core);
                 return Err(Ending::by_reset());
             }
             Received::Nothing | Received::End => {}
         }
         let ended = wires.leg.as_ref().is_some_and(|leg| leg.socket.is_ended());
+        if ended && self.deaf {
+            // It neither says nor takes anything any more, and the client still has something to say.
+            wires.drop_leg(End::Cut);
+            return Err(Ending::gracefully());
+        }
         if ended && !wires.client.is_shut() {
             wires.client.shut();
             return Ok(true);

@@ -26,6 +26,8 @@ pub struct Leg {
     connected: bool,
     /// Bytes have passed in either direction since the last message boundary.
     used: bool,
+    /// The backend has said something on it.
+    heard: bool,
     /// Since when it is idle, on the datapath's clock.
     idle_since: u64,
 }
@@ -43,7 +45,7 @@ pub struct Wires {
     pub listener: u32,
     pub generation: u32,
     key: u32,
-    /// When to give up waiting for a backend; 0 when not waiting.
+    /// When to give up waiting for a backend that takes something; 0 when not waiting.
     give_up: u64,
     /// Until when backends that lately refused are not asked again.
     not_before: u64,
@@ -163,6 +165,7 @@ impl Wires {
             generation,
             connected: false,
             used: false,
+            heard: false,
             idle_since: core.now,
         });
         Ok(())
@@ -185,26 +188,39 @@ impl Wires {
         if let Some(leg) = &mut self.leg {
             leg.connected = true;
         }
-        self.give_up = 0;
         self.wake_at(core, 0);
     }
 
-    /// The backend would not have the connection, or broke it before anything was said.
-    fn refused(&mut self, core: &mut Core) {
-        let connected = self.leg.as_ref().is_some_and(|leg| leg.connected);
-        if let (false, Some(backend)) = (connected, self.backend()) {
-            backend.suspect(core.now + core.times.suspect);
+    /// The backend would not have the connection, or ended it before anything was said: nothing was executed, so another
+    /// can have what is held for it. Unless it had been idle for long, that is a refusal, even of an accepted connection.
+    pub fn refused(&mut self, core: &mut Core) {
+        let Some(leg) = &self.leg else { return };
+        if leg.connected && core.now.saturating_sub(leg.idle_since) > core.times.fresh {
+            self.drop_leg(End::Finished);
+        } else {
+            leg.lease.backend().suspect(core.now + core.times.suspect);
             self.not_before = core.now + core.times.retry;
+            self.drop_leg(End::Refused);
         }
-        self.drop_leg(if connected { End::Finished } else { End::Refused });
         // Whoever found this out need not think of what comes next: the connection is run again.
         self.wake_at(core, core.now);
+    }
+
+    /// The backend broke the connection in the middle of a message. If it never said a word, others are preferred to it.
+    pub fn cut(&mut self, core: &Core) {
+        if let Some(leg) = self.leg.as_ref().filter(|leg| !leg.heard) {
+            leg.lease.backend().suspect(core.now + core.times.suspect);
+        }
+        self.drop_leg(End::Cut);
     }
 
     /// Ends the backend connection, if there is one.
     pub fn drop_leg(&mut self, end: End) {
         if let Some(leg) = self.leg.take() {
             leg.lease.ended(end);
+            if end != End::Refused {
+                self.give_up = 0;
+            }
         }
         self.leave = false;
     }
@@ -334,6 +350,10 @@ impl Wires {
         }
         let received = leg.socket.receive(scratch);
         if let Received::Bytes(count) = received {
+            if !leg.heard {
+                leg.heard = true;
+                leg.lease.backend().answers();
+            }
             leg.used = true;
             leg.idle_since = core.now;
             leg.lease.tally().add(Counter::Sent, count as u64);

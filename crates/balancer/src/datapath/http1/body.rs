@@ -21,7 +21,9 @@ pub enum Chunk {
         /// How many digits it has so far.
         digits: u8,
     },
-    /// Behind the size: blanks or an extension, up to CR.
+    /// Behind the size: blanks, up to an extension or CR.
+    Blank(u64),
+    /// In an extension, up to CR.
     Extension(u64),
     /// LF of the size line is next.
     SizeEnd(u64),
@@ -76,6 +78,11 @@ fn at_most(left: u64, length: usize) -> usize {
     usize::try_from(left).map_or(length, |left| left.min(length))
 }
 
+/// What a line may hold. In particular no LF, which ends the line for some servers and not for others.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
 impl Chunk {
     fn advance(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
@@ -100,17 +107,17 @@ impl Chunk {
     fn next(self, byte: u8) -> Result<Self, Malformed> {
         Ok(match (self, byte) {
             (Self::Size { size, digits }, _) => return Self::size(size, digits, byte),
-            (Self::Extension(size), b'\r') => Self::SizeEnd(size),
+            (Self::Blank(size) | Self::Extension(size), b'\r') => Self::SizeEnd(size),
+            (Self::Blank(size), b' ' | b'\t') => Self::Blank(size),
+            (Self::Blank(size), b';') => Self::Extension(size),
             (Self::Trailer, b'\r') => Self::TrailerEnd,
-            // A bare LF ends the line for some servers and not for others.
-            (Self::Extension(_) | Self::Trailer | Self::TrailerStart, b'\n') => return Err(Malformed),
-            (Self::Extension(size), _) => Self::Extension(size),
+            (Self::Extension(size), _) if is_text(byte) => Self::Extension(size),
             (Self::SizeEnd(0), b'\n') | (Self::TrailerEnd, b'\n') => Self::TrailerStart,
             (Self::SizeEnd(size), b'\n') => Self::Data(size),
             (Self::Data(0), b'\r') => Self::DataEnd,
             (Self::DataEnd, b'\n') => Self::Size { size: 0, digits: 0 },
             (Self::TrailerStart, b'\r') => Self::LastEnd,
-            (Self::TrailerStart | Self::Trailer, _) => Self::Trailer,
+            (Self::TrailerStart | Self::Trailer, _) if is_text(byte) => Self::Trailer,
             (Self::LastEnd, b'\n') => Self::Done,
             _ => return Err(Malformed),
         })
@@ -123,7 +130,8 @@ impl Chunk {
             b'a'..=b'f' => byte - b'a' + 10,
             b'A'..=b'F' => byte - b'A' + 10,
             b'\r' if digits > 0 => return Ok(Self::SizeEnd(size)),
-            b';' | b' ' | b'\t' if digits > 0 => return Ok(Self::Extension(size)),
+            b';' if digits > 0 => return Ok(Self::Extension(size)),
+            b' ' | b'\t' if digits > 0 => return Ok(Self::Blank(size)),
             _ => return Err(Malformed),
         };
         if digits == 15 {
@@ -164,7 +172,7 @@ mod tests {
 
     #[test]
     fn ambiguous_chunks_are_malformed() {
-        let cases: [&[u8]; 8] = [
+        let cases: [&[u8]; 12] = [
             b"\r\n",
             b"g\r\n",
             b"1\nx",
@@ -173,6 +181,10 @@ mod tests {
             b"0\r\n\n",
             b"0x1\r\n",
             b"1234567890123456\r\n",
+            b"1 2\r\n",
+            b"1;\0\r\n",
+            b"0\r\nA: b\n\r\n",
+            b"0\r\nA\0: b\r\n",
         ];
         for bytes in cases {
             let mut body = Body::CHUNKED;

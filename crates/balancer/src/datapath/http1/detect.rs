@@ -1,5 +1,7 @@
 //! Is it HTTP/1? Decided from the client's first bytes.
 
+use super::head::is_method_byte;
+
 /// What a client's first bytes look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detected {
@@ -21,10 +23,7 @@ const MAX_TARGET: usize = 16 * 1024;
 /// Bytes are held back while the answer is [`Detected::Undecided`], so the grammar is deliberately narrow: a protocol
 /// in which the client says a word and waits (`PING`, `SET key`, `EHLO host`) is told apart at its first odd byte.
 pub fn detect(bytes: &[u8]) -> Detected {
-    let word = bytes
-        .iter()
-        .take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-')
-        .count();
+    let word = bytes.iter().take_while(|byte| is_method_byte(**byte)).count();
     if word > MAX_METHOD {
         return Detected::Other;
     }

@@ -20,6 +20,7 @@ pub enum Next {
 pub struct Exchange {
     method: Method,
     http10: bool,
+    expects: bool,
     persistent: bool,
     request: Body,
     response: Answer,
@@ -39,6 +40,7 @@ impl Exchange {
         Self {
             method: head.method,
             http10: head.http10,
+            expects: head.expects,
             persistent: head.persistent,
             request: head.body,
             response: Answer::Head(Vec::new()),
@@ -93,7 +95,13 @@ impl Exchange {
         let mut at = 0;
         loop {
             match &mut self.response {
-                Answer::Complete => return (at, Next::Complete),
+                Answer::Complete => {
+                    return if self.is_body_uncertain() {
+                        (bytes.len(), Next::Opaque)
+                    } else {
+                        (at, Next::Complete)
+                    };
+                }
                 Answer::Body(body) => {
                     let Ok(used) = body.advance(&bytes[at..]) else {
                         return (bytes.len(), Next::Opaque);
@@ -117,6 +125,12 @@ impl Exchange {
                 },
             }
         }
+    }
+
+    /// A client that asked whether to send its body, and got the final answer instead, may send the body or go on with
+    /// another request; and not every server takes what comes for the same.
+    fn is_body_uncertain(&self) -> bool {
+        self.expects && self.persistent && !self.request.is_complete()
     }
 
     /// Draws the consequences of a response's head; false if it makes the connection a tunnel.
@@ -205,6 +219,18 @@ mod tests {
         let bytes = b"HTTP/1.1 200 OK\r\n\r\n";
         let mut connect = exchange("CONNECT a:1 HTTP/1.1\r\n\r\n");
         assert_eq!(connect.response(bytes), (bytes.len(), Next::Opaque));
+    }
+
+    #[test]
+    fn a_body_that_was_not_asked_for_is_uncertain() {
+        let head = "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+        let answer = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(exchange(head).response(answer).1, Next::Opaque);
+        let mut sent = exchange(head);
+        assert_eq!(sent.request(b"ok"), Ok(2));
+        assert_eq!(sent.response(answer).1, Next::Complete);
+        let answer = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        assert_eq!(exchange(head).response(answer).1, Next::Complete);
     }
 
     #[test]

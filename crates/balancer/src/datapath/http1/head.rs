@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::MAX_HEAD;
 use super::body::Body;
 
 /// Most header fields that are understood in one head.
@@ -14,7 +15,7 @@ pub enum Parsed<T> {
     Partial,
     /// A head, well understood.
     Complete(T),
-    /// No head, or one whose framing different servers may read differently.
+    /// No head, or one that different servers may read differently.
     Opaque,
 }
 
@@ -44,6 +45,8 @@ pub struct Request {
     pub persistent: bool,
     /// HTTP/1.0: the connection persists only if the response says so.
     pub http10: bool,
+    /// The client may wait for a word of the server before it sends the body, or never send it.
+    pub expects: bool,
 }
 
 /// What matters of a response's head.
@@ -70,7 +73,13 @@ pub fn request(bytes: &[u8]) -> Parsed<Request> {
         Ok(httparse::Status::Partial) => return Parsed::Partial,
         Err(_) => return Parsed::Opaque,
     };
-    let Some(fields) = Fields::read(parsed.headers) else {
+    if length > MAX_HEAD || has_bare_newline(&bytes[..length]) {
+        return Parsed::Opaque;
+    }
+    let (Some(fields), Some(method)) = (
+        Fields::read(parsed.headers),
+        method(parsed.method.unwrap_or_default()),
+    ) else {
         return Parsed::Opaque;
     };
     let http10 = parsed.version == Some(0);
@@ -80,7 +89,7 @@ pub fn request(bytes: &[u8]) -> Parsed<Request> {
     }
     Parsed::Complete(Request {
         length,
-        method: method(parsed.method.unwrap_or_default()),
+        method,
         body: if fields.coded {
             Body::CHUNKED
         } else {
@@ -88,11 +97,16 @@ pub fn request(bytes: &[u8]) -> Parsed<Request> {
         },
         persistent: fields.persistent(http10),
         http10,
+        expects: fields.expects,
     })
 }
 
 /// Parses the head of a response.
 pub fn response(bytes: &[u8]) -> Parsed<Response> {
+    // Empty lines may precede a request, never a response.
+    if bytes.first().is_some_and(|first| *first != b'H') {
+        return Parsed::Opaque;
+    }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -104,7 +118,9 @@ pub fn response(bytes: &[u8]) -> Parsed<Response> {
     let Some(fields) = Fields::read(parsed.headers) else {
         return Parsed::Opaque;
     };
-    if fields.by_connection {
+    let (http10, status) = (parsed.version == Some(0), parsed.code.unwrap_or_default());
+    let odd = length > MAX_HEAD || status < 100 || (http10 && fields.coded);
+    if odd || fields.by_connection || has_bare_newline(&bytes[..length]) {
         return Parsed::Opaque;
     }
     let body = match (fields.coded, fields.length) {
@@ -114,20 +130,38 @@ pub fn response(bytes: &[u8]) -> Parsed<Response> {
     };
     Parsed::Complete(Response {
         length,
-        status: parsed.code.unwrap_or_default(),
+        status,
         body,
-        persistent: fields.persistent(parsed.version == Some(0)),
+        persistent: fields.persistent(http10),
         keep_alive: fields.keep_alive,
     })
 }
 
-fn method(name: &str) -> Method {
+/// `None` unless it is in capitals: `head` may be `HEAD` to one server and unknown to another.
+fn method(name: &str) -> Option<Method> {
     match name {
-        "HEAD" => Method::Head,
-        "CONNECT" => Method::Connect,
-        "GET" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" => Method::Idempotent,
-        _ => Method::Other,
+        "HEAD" => Some(Method::Head),
+        "CONNECT" => Some(Method::Connect),
+        "GET" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" => Some(Method::Idempotent),
+        _ if name.bytes().all(is_method_byte) => Some(Method::Other),
+        _ => None,
     }
+}
+
+/// What methods are made of; that of a connection's first request, by which it is detected, too.
+pub fn is_method_byte(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte == b'-'
+}
+
+/// Whether a line ends in LF alone: a line's end for some servers, and a part of the line for others. A CR alone is not
+/// let through by `httparse`.
+fn has_bare_newline(head: &[u8]) -> bool {
+    let pairs = head.iter().zip(head.iter().skip(1));
+    // Without a way out, so that many bytes are compared at once.
+    let bare = pairs.fold(false, |bare, (before, byte)| {
+        bare | ((*byte == b'\n') & (*before != b'\r'))
+    });
+    bare || head.first() == Some(&b'\n')
 }
 
 /// The header fields that matter.
@@ -140,6 +174,7 @@ struct Fields {
     close: bool,
     keep_alive: bool,
     by_connection: bool,
+    expects: bool,
 }
 
 impl Fields {
@@ -149,6 +184,7 @@ impl Fields {
         for header in headers {
             // The length tells most names apart from the few that matter.
             match header.name.len() {
+                6 if is(header, "expect") => fields.expects = true,
                 10 if is(header, "connection") => fields.connection(header.value),
                 14 if is(header, "content-length") => fields.content_length(header.value)?,
                 17 if is(header, "transfer-encoding") => fields.coding(header.value)?,
@@ -190,15 +226,12 @@ impl Fields {
         first.then_some(())
     }
 
-    /// NTLM and Negotiate authenticate the connection, not the request.
+    /// NTLM and Negotiate authenticate the connection, not the request. A server may offer them behind other schemes.
     fn authentication(&mut self, value: &[u8]) {
-        let scheme = value
-            .trim_ascii_start()
-            .split(|byte| *byte == b' ' || *byte == b',')
-            .next()
-            .unwrap_or_default();
-        self.by_connection |=
-            scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate");
+        self.by_connection |= tokens(value).any(|token| {
+            let scheme = token.split(|byte| *byte == b' ').next().unwrap_or_default();
+            scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+        });
     }
 
     fn persistent(&self, http10: bool) -> bool {
@@ -214,13 +247,14 @@ fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// Digits only: no sign, no list.
+/// Digits only: no sign, no list, and nothing that is negative where 63 bits are all there are.
 fn number(value: &[u8]) -> Option<u64> {
     let value = value.trim_ascii();
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    str::from_utf8(value).ok()?.parse().ok()
+    let number: u64 = str::from_utf8(value).ok()?.parse().ok()?;
+    (number <= i64::MAX.unsigned_abs()).then_some(number)
 }
 
 #[cfg(test)]
@@ -240,6 +274,7 @@ mod tests {
             "Content-Length: 0x1",
             "Content-Length:",
             "Content-Length: 99999999999999999999",
+            "Content-Length: 9223372036854775808",
             "Content-Length: 1\r\nTransfer-Encoding: chunked",
             "Transfer-Encoding: gzip, chunked",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
@@ -254,10 +289,16 @@ mod tests {
                 "{fields}"
             );
         }
-        assert_eq!(
-            req("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
-            Parsed::Opaque
-        );
+        for head in [
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "head / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\n\r\n",
+            "GET / HTTP/1.1\r\nA: b\n\r\n",
+            "GET / HTTP/1.1\r\nA: b\r\n\n",
+            "\nGET / HTTP/1.1\r\n\r\n",
+        ] {
+            assert_eq!(req(head), Parsed::Opaque, "{head:?}");
+        }
     }
 
     #[test]
@@ -295,5 +336,18 @@ mod tests {
         assert_eq!(body("Transfer-Encoding: gzip\r\n"), Some(Body::UntilClose));
         assert_eq!(body("Transfer-Encoding: chunked\r\nContent-Length: 7\r\n"), None);
         assert_eq!(body("WWW-Authenticate: Negotiate\r\n"), None);
+        assert_eq!(body("WWW-Authenticate: Basic realm=\"a\", NTLM\r\n"), None);
+        assert_eq!(body("Content-Length: 7\n"), None);
+        for line in [
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked",
+            "HTTP/1.1 099 Odd",
+            "\r\nHTTP/1.1 200 OK",
+        ] {
+            assert_eq!(
+                response(format!("{line}\r\n\r\n").as_bytes()),
+                Parsed::Opaque,
+                "{line}"
+            );
+        }
     }
 }

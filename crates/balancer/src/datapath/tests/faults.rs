@@ -148,7 +148,7 @@ fn a_post_is_never_sent_again() {
     let balancer = Balancer::to(&[&server]);
     for request in [
         &b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"[..],
-        b"PUT / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"PATCH / HTTP/1.1\r\n\r\n",
     ] {
         let mut client = balancer.client();
@@ -159,6 +159,34 @@ fn a_post_is_never_sent_again() {
         client.is_refused();
         assert!(!server.has_caller());
     }
+}
+
+/// With its body, as far as it has come; the rest follows.
+#[test]
+fn an_unanswered_put_is_sent_again_if_it_is_short() {
+    let server = Server::new();
+    let balancer = Balancer::to(&[&server]);
+    let mut client = balancer.client();
+    client.say(b"PUT / HTTP/1.1\r\nContent-Length: 8\r\n\r\nhalf");
+    let mut served = server.accept();
+    served.hear(b"PUT / HTTP/1.1\r\nContent-Length: 8\r\n\r\nhalf");
+    served.reset();
+    let mut served = server.accept();
+    served.hear(b"PUT / HTTP/1.1\r\nContent-Length: 8\r\n\r\nhalf");
+    client.say(b"half");
+    served.hear(b"half");
+    served.say(OK);
+    client.hear(OK);
+    let long = [
+        b"PUT / HTTP/1.1\r\nContent-Length: 16384\r\n\r\n",
+        &[b'x'; 16384][..],
+    ]
+    .concat();
+    client.say(&long);
+    served.hear(&long);
+    drop(served);
+    client.is_refused();
+    assert!(!server.has_caller());
 }
 
 #[test]

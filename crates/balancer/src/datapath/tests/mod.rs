@@ -7,6 +7,8 @@ mod drain;
 mod faults;
 mod http;
 mod opaque;
+mod readers;
+mod smuggling;
 mod torture;
 
 use std::io::{Read, Write};
