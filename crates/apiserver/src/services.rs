@@ -3,7 +3,7 @@
 //! Flows in: a Service, and what it was before. Flows out: the Service with a cluster IP and node ports where its type
 //! has them; what it holds; what it holds no more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use api::kind::Cause;
@@ -131,9 +131,15 @@ fn allocate_address(permit: &mut Permit, new: &mut Value, held: &Resources) -> R
 fn allocate_ports(permit: &mut Permit, new: &mut Value, held: &Resources) -> Result<(), Cause> {
     let needed = has_node_ports(new);
     let mut own: BTreeSet<u16> = BTreeSet::new();
+    // By port number: TCP and UDP ports of one number get one node port, as upstream gives them.
+    let mut by_number: BTreeMap<u64, u16> = ports(new)
+        .filter_map(|port| Some((port["port"].as_u64()?, node_port(port)?)))
+        .collect();
     let ports = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
     for (index, port) in ports.into_iter().flatten().enumerate() {
-        let asked = node_port(port);
+        let number = port["port"].as_u64().unwrap_or(0);
+        let shared = by_number.get(&number).filter(|_| needed).copied();
+        let asked = node_port(port).or(shared);
         let refused = |refused: Refused| Cause {
             reason: "FieldValueInvalid",
             message: format!("Invalid value: {}: {refused}", asked.unwrap_or(0)),
@@ -152,9 +158,10 @@ fn allocate_ports(permit: &mut Permit, new: &mut Value, held: &Resources) -> Res
                 .inspect(|port| permit.taken.ports.push(*port)),
             None => continue,
         };
-        let number = taken.map_err(refused)?;
-        own.insert(number);
-        port["nodePort"] = number.into();
+        let taken = taken.map_err(refused)?;
+        own.insert(taken);
+        by_number.entry(number).or_insert(taken);
+        port["nodePort"] = taken.into();
     }
     Ok(())
 }

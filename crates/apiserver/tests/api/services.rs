@@ -20,6 +20,29 @@ fn node_port(name: &str, port: u16) -> Value {
 }
 
 #[tokio::test]
+async fn tcp_and_udp_of_one_number_get_one_node_port() {
+    let door = Door::open().await;
+    let ports = json!([
+        { "name": "dns", "port": 53, "protocol": "UDP" },
+        { "name": "dns-tcp", "port": 53, "protocol": "TCP" },
+        { "name": "metrics", "port": 9153 },
+    ]);
+    let dns = door
+        .make(
+            SERVICES,
+            &service("dns", json!({ "type": "NodePort", "ports": ports })),
+        )
+        .await;
+    let given = |index: usize| dns["spec"]["ports"][index]["nodePort"].as_u64().unwrap();
+    assert_eq!(given(0), given(1));
+    assert_ne!(given(0), given(2));
+    // The record says what is taken: nobody else gets it.
+    let taken = u16::try_from(given(0)).unwrap();
+    let (status, _) = door.post(SERVICES, &node_port("other", taken)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
 async fn every_type_gets_what_it_has() {
     let door = Door::open().await;
     let plain = door

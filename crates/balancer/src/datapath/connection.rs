@@ -65,7 +65,8 @@ impl Connection {
         let phase = match protocol {
             Protocol::Http1 => Phase::Http(Box::new(Http::new(Vec::new()))),
             Protocol::Detect => Phase::Silent(Silent::new(true)),
-            Protocol::Opaque => Phase::Silent(Silent::new(false)),
+            // Connections there are none with UDP.
+            Protocol::Opaque | Protocol::Udp => Phase::Silent(Silent::new(false)),
         };
         Self {
             wires,

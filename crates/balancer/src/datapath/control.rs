@@ -18,8 +18,12 @@ use super::core::Times;
 use super::ledger::{Ledger, RouteCounts};
 use super::limits;
 use super::listener::{BindError, Listener, ListenerStatus};
-use super::table::{Endpoint, Offer, Route, RouteSpec, Table};
+use super::table::{Endpoint, Offer, Protocol, Route, RouteSpec, Table};
+use super::udp::Udp;
 use super::worker::Worker;
+
+/// UDP sessions there may be at once, at one descriptor each.
+const MOST_SESSIONS: usize = 16_384;
 
 /// What can be chosen about a datapath.
 #[derive(Clone, Debug)]
@@ -144,6 +148,7 @@ pub struct Datapath {
     /// What was asked for in vain, and why.
     failed: BTreeMap<SocketAddr, (Arc<str>, BindError)>,
     routes: HashMap<SocketAddr, Arc<Route>>,
+    udp: Udp,
     backends: HashMap<Endpoint, Known>,
     ledger: Ledger,
     /// What is remembered of clients, of routes with affinity.
@@ -204,14 +209,22 @@ impl Datapath {
             let thread = std::thread::Builder::new().name(format!("datapath-{number}"));
             threads.push(thread.spawn(move || run(worker)).map_err(StartError::Thread)?);
         }
+        let sessions = usize::try_from(shared.most / 4).unwrap_or(usize::MAX);
+        let udp = Udp::start(
+            shared.clone(),
+            count,
+            sessions.min(MOST_SESSIONS),
+            shared.notify.clone(),
+        )?;
         Ok(Self {
             shared,
             threads,
+            udp,
             listeners: BTreeMap::new(),
             failed: BTreeMap::new(),
             routes: HashMap::new(),
             backends: HashMap::new(),
-            ledger: Ledger::new(count),
+            ledger: Ledger::new(count + 1),
             pins: HashMap::new(),
             version: 0,
             next_listener: 0,
@@ -221,7 +234,7 @@ impl Datapath {
     /// Makes these the routes, all others gone. Addresses that could not be listened on are tried again.
     pub fn apply(&mut self, specs: &[RouteSpec]) {
         let mut offered: HashMap<Endpoint, Known> = HashMap::new();
-        let mut wanted = BTreeMap::new();
+        let (mut wanted, mut datagrams) = (BTreeMap::new(), Vec::new());
         self.failed.clear();
         let mut pins = std::mem::take(&mut self.pins);
         for spec in specs {
@@ -243,7 +256,11 @@ impl Datapath {
             });
             let route = Arc::new(Route::new(spec, offers, clients, affinity));
             for addr in &spec.listen {
-                self.want(&mut wanted, *addr, &route);
+                if spec.protocol == Protocol::Udp {
+                    datagrams.push((*addr, route.clone()));
+                } else {
+                    self.want(&mut wanted, *addr, &route);
+                }
             }
         }
         self.version += 1;
@@ -253,6 +270,7 @@ impl Datapath {
             known.absent_since.get_or_insert(self.version);
         }
         self.backends.extend(offered);
+        self.udp.apply(self.version, datagrams.into_iter());
         self.publish(wanted);
     }
 
@@ -342,7 +360,7 @@ impl Datapath {
             route: route.clone(),
             error: Some(error.clone()),
         });
-        open.chain(failed).collect()
+        open.chain(failed).chain(self.udp.listeners()).collect()
     }
 
     /// All backends, drained ones until they are forgotten. What is said to be drained is so for good, or until a later
@@ -386,7 +404,7 @@ impl Datapath {
         self.ledger.sweep(is_alive);
     }
 
-    /// Client connections now, those without a backend included.
+    /// Client connections now, those without a backend included, UDP sessions not.
     pub fn connections(&self) -> u32 {
         self.shared.connections()
     }
@@ -398,7 +416,7 @@ impl Datapath {
             .acknowledged
             .iter()
             .map(|version| version.load(Ordering::SeqCst));
-        versions.min().unwrap_or(0)
+        versions.min().unwrap_or(0).min(self.udp.acknowledged())
     }
 }
 

@@ -43,6 +43,17 @@ pub enum BindError {
     Other(String),
 }
 
+impl From<Errno> for BindError {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::ACCESS => Self::NotPermitted,
+            Errno::ADDRINUSE => Self::InUse,
+            Errno::ADDRNOTAVAIL => Self::NotLocal,
+            other => Self::Other(std::io::Error::from(other).to_string()),
+        }
+    }
+}
+
 /// An address and whether it is listened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerStatus {
@@ -57,13 +68,11 @@ pub struct ListenerStatus {
 impl Listener {
     /// Listens.
     pub fn open(id: u32, addr: SocketAddr) -> Result<Self, BindError> {
-        let fd = open(addr).map_err(|error| match error {
-            Errno::ACCESS => BindError::NotPermitted,
-            Errno::ADDRINUSE => BindError::InUse,
-            Errno::ADDRNOTAVAIL => BindError::NotLocal,
-            other => BindError::Other(std::io::Error::from(other).to_string()),
-        })?;
-        Ok(Self { id, addr, fd })
+        Ok(Self {
+            id,
+            addr,
+            fd: open(addr)?,
+        })
     }
 
     /// Stops listening, though threads may have it open for a while: the address can be listened on again at once.

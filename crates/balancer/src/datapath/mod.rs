@@ -3,7 +3,7 @@
 //! Flows in: connections at the listeners, and routing tables, each an immutable snapshot swapped whole. Flows out: the
 //! same bytes at one of a route's backends, and how many connections each backend still has.
 //!
-//! One thread a core, each with an epoll instance, a slab of connections and one scratch buffer of its own; threads share
+//! One thread a core for TCP (and one more for [`udp`]), each with an epoll instance, a slab of connections and one scratch buffer of its own; threads share
 //! nothing on the way of a byte. The control side ([`Datapath`]) sends them tables and reads counters; it never touches
 //! a connection.
 //!
@@ -33,6 +33,7 @@ mod table;
 mod tests;
 mod timers;
 mod tunnel;
+mod udp;
 mod wires;
 mod worker;
 

@@ -23,6 +23,8 @@ pub enum Protocol {
     Http1,
     /// Bytes.
     Opaque,
+    /// No connections: datagrams, in sessions.
+    Udp,
 }
 
 /// What to listen on and where connections go.

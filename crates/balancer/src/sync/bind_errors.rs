@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use informer::{Recorder, Type};
 
@@ -12,21 +13,24 @@ use crate::datapath::{BindError, ListenerStatus};
 /// What has been told.
 #[derive(Default)]
 pub struct BindErrors {
-    bound: HashMap<SocketAddr, BindError>,
+    bound: HashMap<(SocketAddr, Arc<str>), BindError>,
     complaints: HashSet<(String, String)>,
 }
 
 impl BindErrors {
     /// Records a Warning event for each error that is new.
     pub fn tell(&mut self, recorder: &Recorder, plan: &Plan, listeners: &[ListenerStatus]) {
-        self.bound.retain(|addr, _| {
-            listeners
-                .iter()
-                .any(|known| known.addr == *addr && known.error.is_some())
-        });
+        let failing: HashSet<_> = listeners
+            .iter()
+            .filter(|listener| listener.error.is_some())
+            .map(|listener| (listener.addr, &listener.route))
+            .collect();
+        self.bound
+            .retain(|(addr, route), _| failing.contains(&(*addr, route)));
         for listener in listeners {
             let Some(error) = &listener.error else { continue };
-            if self.bound.insert(listener.addr, error.clone()).as_ref() == Some(error) {
+            let key = (listener.addr, listener.route.clone());
+            if self.bound.insert(key, error.clone()).as_ref() == Some(error) {
                 continue;
             }
             tracing::warn!(addr = %listener.addr, route = &*listener.route, %error, "cannot listen");

@@ -52,13 +52,16 @@ pub fn ports(
     }
     for port in spec.ports.iter().flatten() {
         let protocol = port.protocol.as_deref().unwrap_or("TCP");
-        if protocol == "TCP" {
+        if matches!(protocol, "TCP" | "UDP") {
             ports.extend(planned(service, spec, port, &ips, node_ips, slices));
         } else {
             complaints.push(Complaint {
                 service: service.object_ref(&()),
                 reason: "ProtocolNotSupported",
-                message: format!("port {}: {protocol} is not balanced, only TCP is", port.port),
+                message: format!(
+                    "port {}: {protocol} is not balanced, only TCP and UDP are",
+                    port.port
+                ),
             });
         }
     }
@@ -97,7 +100,11 @@ fn planned(
         service: service.object_ref(&()),
         node_port,
         listen: own.chain(nodes).collect(),
-        protocol: protocol(port.app_protocol.as_deref()),
+        protocol: if port.protocol.as_deref() == Some("UDP") {
+            Protocol::Udp
+        } else {
+            protocol(port.app_protocol.as_deref())
+        },
         affinity: affinity(spec),
         selector: Selector::of(service),
         targets: targets(slices, name, port.protocol.as_deref().unwrap_or("TCP")),
@@ -194,6 +201,20 @@ mod tests {
         let sctp = json!({"clusterIP": "127.96.0.9", "ports": [{"port": 53, "protocol": "SCTP"}]});
         let (ports, complaints) = planned(sctp, &[]);
         assert_eq!((ports.len(), complaints.len()), (0, 1));
+    }
+
+    #[test]
+    fn tcp_and_udp_share_a_number() {
+        let spec = json!({"clusterIP": "127.96.0.9", "ports": [
+            {"name": "dns", "port": 53}, {"name": "dns-udp", "port": 53, "protocol": "UDP"}]});
+        let (ports, complaints) = planned(spec, &[]);
+        let shown: Vec<_> = ports.iter().map(|port| (&*port.name, port.protocol)).collect();
+        let expected = [
+            ("default/web:dns", Protocol::Detect),
+            ("default/web:dns-udp", Protocol::Udp),
+        ];
+        assert_eq!((shown, complaints), (expected.to_vec(), Vec::new()));
+        assert_eq!(ports[0].listen, ports[1].listen);
     }
 
     #[test]

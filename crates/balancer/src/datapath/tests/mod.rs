@@ -10,6 +10,7 @@ mod opaque;
 mod readers;
 mod smuggling;
 mod torture;
+mod udp;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -111,13 +112,19 @@ impl Balancer {
         self.backend(server)
     }
 
-    /// Waits until every thread has the newest table: an endpoint that is in no table has then been heard of.
+    /// Makes these servers the endpoints and waits until every thread knows.
     fn until_installed(&mut self, servers: &[&Server]) {
+        let endpoints = servers.iter().map(|server| server.endpoint("pod")).collect();
+        self.until_endpoints(endpoints);
+    }
+
+    /// Makes these the endpoints and waits until every thread has the newest table: an endpoint that is in no table has
+    /// then been heard of.
+    fn until_endpoints(&mut self, endpoints: Vec<Endpoint>) {
         let marker = Endpoint {
             addr: free_address(),
             owner: "marker".into(),
         };
-        let endpoints: Vec<_> = servers.iter().map(|server| server.endpoint("pod")).collect();
         self.apply(endpoints.iter().cloned().chain([marker.clone()]).collect());
         self.apply(endpoints);
         let gone = |balancer: &Self| {
