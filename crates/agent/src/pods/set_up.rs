@@ -146,9 +146,15 @@ impl Worker {
         if self.listens_as_declared(&place) {
             return Ok(place);
         }
+        let mut given: BTreeMap<u16, u16> = BTreeMap::new();
         for (number, protocol) in self.ports() {
-            match self.node.config.ports.take() {
-                Some(port) => drop(place.ports.insert(api::ports::key(number, &protocol), port)),
+            // A port is given out for all protocols, so that `PORT_53` means the same with TCP and UDP.
+            let taken = given.get(&number).copied();
+            match taken.or_else(|| self.node.config.ports.take()) {
+                Some(port) => {
+                    given.insert(number, port);
+                    place.ports.insert(api::ports::key(number, &protocol), port);
+                }
                 None => {
                     self.node.give_back(&place);
                     return Err(SetUpError::NoPort);

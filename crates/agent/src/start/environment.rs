@@ -51,6 +51,7 @@ fn place(site: &Site<'_>, container: &Container, image: &Image) -> Environment {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
+    let mut first = None;
     for port in container.ports.iter().flatten() {
         let Ok(number) = u16::try_from(port.container_port) else {
             continue;
@@ -58,9 +59,12 @@ fn place(site: &Site<'_>, container: &Container, image: &Image) -> Environment {
         let key = api::ports::key(number, port.protocol.as_deref().unwrap_or("TCP"));
         let real = place.ports.get(&key).copied().unwrap_or(number);
         env.insert(format!("PORT_{number}"), real.to_string());
+        first.get_or_insert(real);
     }
     let implied = matches!(image.program, Program::Nginx(_) | Program::Webserver(_));
-    if let Some(first) = listen_ports(place, container, implied).first() {
+    // The first TCP port, for most programs have no other; else the first one.
+    let listens = listen_ports(place, container, implied);
+    if let Some(first) = listens.first().copied().or(first) {
         env.insert("PORT".to_owned(), first.to_string());
     }
     env

@@ -83,6 +83,15 @@ fn a_container_knows_its_place_and_ports() {
 }
 
 #[test]
+fn the_port_of_a_container_that_has_udp_only_is_that() {
+    let spec = json!({"containers": [{
+        "name": "c", "image": "host", "command": ["serve", "$(PORT)"],
+        "ports": [{"containerPort": 5353, "protocol": "UDP"}],
+    }]});
+    assert_eq!(run(spec, &host()).unwrap().args, ["5353"]);
+}
+
+#[test]
 fn a_container_knows_the_services() {
     let spec = json!({"containers": [{
         "name": "c", "image": "host", "command": ["curl", "$(SHOP_PORT)"],
