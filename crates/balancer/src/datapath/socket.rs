@@ -28,6 +28,8 @@ pub struct Socket {
     eof: bool,
     /// The end of ours has been sent.
     shut: bool,
+    /// Large bodies pass: it has been given a large buffer.
+    wide: bool,
 }
 
 /// What reading gave.
@@ -42,6 +44,11 @@ pub enum Received {
     /// The connection is broken.
     Broken,
 }
+
+/// So many bytes in one read are part of a large body.
+const BULK: usize = 64 * 1024;
+/// The receive buffer of a socket through which large bodies pass, in bytes.
+const WIDE: usize = 1024 * 1024;
 
 /// What every socket is registered for.
 pub const INTEREST: EventFlags = EventFlags::IN
@@ -75,6 +82,7 @@ impl Socket {
             failed: false,
             eof: false,
             shut: false,
+            wide: false,
         }
     }
 
@@ -119,6 +127,9 @@ impl Socket {
                     return Received::End;
                 }
                 Ok((count, _)) => {
+                    if count >= BULK && !self.wide {
+                        self.widen();
+                    }
                     // A read that does not fill the buffer has emptied the socket; what comes later is a new edge.
                     self.readable = count == buffer.len() || self.hung_up;
                     return Received::Bytes(count);
@@ -135,6 +146,14 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// Gives the peer room for a large body: its window grows by itself only as the bytes of many round trips are read,
+    /// and until then both sides wake up for each small piece.
+    fn widen(&mut self) {
+        self.wide = true;
+        // The system's limit applies; where it is low, the buffer is as large as may be.
+        let _ = sockopt::set_socket_recv_buffer_size(&self.fd, WIDE);
     }
 
     /// Sends what the socket takes, and returns how many bytes that was.

@@ -23,8 +23,9 @@ use super::socket::Socket;
 use super::table::{Route, Table};
 use super::wires::Wires;
 
-/// Bytes that are read at once.
-const SCRATCH: usize = 256 * 1024;
+/// Bytes that are read at once. The more of a large body, the fewer wake-ups on both sides; memory that no read has
+/// reached yet is none.
+const SCRATCH: usize = 1024 * 1024;
 /// Events that are taken at once.
 const EVENTS: usize = 256;
 /// Connections that are accepted from one listener at once.
