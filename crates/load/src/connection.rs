@@ -1,16 +1,20 @@
 //! One connection: connect, then requests one after another.
 
 use std::fmt::Write as _;
+use std::io;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::REQUEST_ID;
 use crate::failure::Cause;
 use crate::options::{Method, Options};
 use crate::response::{Fault, Input, Response};
+
+/// In how many pieces a body is sent that is to take its time.
+const PIECES: usize = 32;
 
 /// An open connection.
 pub(crate) struct Connection {
@@ -64,7 +68,7 @@ impl Connection {
         write_request(request, options, method, id);
         self.input.received = 0;
         let limit: Duration = options.response_timeout;
-        let response = match timeout(limit, self.send_and_read(request.as_bytes(), method)).await {
+        let response = match timeout(limit, self.send_and_read(request.as_bytes(), options, method)).await {
             Ok(result) => result?,
             Err(_) => {
                 return Err(Fault {
@@ -84,13 +88,26 @@ impl Connection {
                 detail,
             });
         }
-        match &response.request_id {
-            Some(echoed) if echoed != id => Err(Fault {
+        if let Some(echoed) = &response.request_id
+            && echoed != id
+        {
+            return Err(Fault {
                 cause: Cause::WrongId,
                 detail: format!("sent {id}, got {echoed}"),
+            });
+        }
+        match options.length {
+            Some(length) if method != Method::Head && length != response.length => Err(Fault {
+                cause: Cause::WrongLength,
+                detail: format!("{} bytes of {length}", response.length),
             }),
             _ => Ok(response),
         }
+    }
+
+    /// Whether the connection is of no use any more, before anything is sent on it.
+    pub fn look(&mut self) -> Option<Fault> {
+        self.input.unasked(&self.stream)
     }
 
     /// Bytes of the current answer so far.
@@ -98,8 +115,19 @@ impl Connection {
         self.input.received
     }
 
-    async fn send_and_read(&mut self, request: &[u8], method: Method) -> Result<Response, Fault> {
-        let written = self.stream.write_all(request).await;
+    async fn send_and_read(
+        &mut self,
+        request: &[u8],
+        options: &Options,
+        method: Method,
+    ) -> Result<Response, Fault> {
+        let written = match method {
+            Method::Post { body } if options.body_time > Duration::ZERO => {
+                let (head, body) = request.split_at(request.len() - body);
+                self.send_slowly(head, body, options.body_time).await
+            }
+            _ => self.stream.write_all(request).await,
+        };
         if let Err(error) = written {
             return Err(Fault {
                 cause: Cause::Reset,
@@ -107,6 +135,17 @@ impl Connection {
             });
         }
         self.input.response(&mut self.stream, method).await
+    }
+
+    /// Sends the head at once, and the body in equal pieces over this time.
+    async fn send_slowly(&mut self, head: &[u8], body: &[u8], time: Duration) -> io::Result<()> {
+        self.stream.write_all(head).await?;
+        let begin = Instant::now();
+        for (piece, number) in body.chunks(body.len().div_ceil(PIECES).max(1)).zip(1_u32..) {
+            sleep_until(begin + time.mul_f64(f64::from(number) / PIECES as f64)).await;
+            self.stream.write_all(piece).await?;
+        }
+        Ok(())
     }
 }
 

@@ -21,10 +21,14 @@ pub enum Cause {
     ClosedWithinResponse,
     /// The answer cannot be parsed, its length is unknown or stated in two ways, or more bytes than the answer arrived.
     BadFraming,
+    /// The body has another length than it must have.
+    WrongLength,
     /// The status is not 2xx.
     Status(u16),
-    /// The server echoed another request's id.
+    /// The server echoed another request's id, or another message.
     WrongId,
+    /// A session broke, or was ended by the other side.
+    Broken,
     /// The answer took too long.
     Timeout,
 }
@@ -68,8 +72,10 @@ impl fmt::Display for Cause {
             Self::ClosedBeforeResponse => f.write_str("closed before the response"),
             Self::ClosedWithinResponse => f.write_str("closed within the response"),
             Self::BadFraming => f.write_str("bad framing"),
+            Self::WrongLength => f.write_str("wrong length"),
             Self::Status(code) => write!(f, "status {code}"),
             Self::WrongId => f.write_str("answer to another request"),
+            Self::Broken => f.write_str("broken"),
             Self::Timeout => f.write_str("response timed out"),
         }
     }

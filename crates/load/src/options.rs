@@ -40,6 +40,13 @@ pub struct Options {
     pub keep_alive: bool,
     /// Each connection goes through these in turn, so a method given twice is sent twice as often. Empty: GET.
     pub methods: Vec<Method>,
+    /// A POST's body is sent evenly over this time; zero: at once.
+    pub body_time: Duration,
+    /// The length that every answer's body (but a HEAD's) must have; `None`: whatever its framing says.
+    pub length: Option<u64>,
+    /// Looks whether a kept connection has been closed before it sends a request on it, and opens another then, as a
+    /// careful client does. The close counts as one without announcement, but fails no request.
+    pub looks: bool,
     /// Requests a second over all connections; `None`: as many as the answers allow. With a rate, latency counts
     /// from when the request was due, so that a stalled server cannot hide behind requests that were not sent.
     pub rate: Option<f64>,
@@ -62,6 +69,9 @@ impl Options {
             connections: 16,
             keep_alive: true,
             methods: vec![Method::Get],
+            body_time: Duration::ZERO,
+            length: None,
+            looks: false,
             rate: None,
             duration: None,
             connect_timeout: Duration::from_secs(5),

@@ -3,6 +3,7 @@
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::TcpStream;
 
 use crate::failure::Cause;
 use crate::options::Method;
@@ -20,6 +21,8 @@ pub(crate) struct Response {
     pub request_id: Option<String>,
     /// The server closes the connection after this response and says so.
     pub closes: bool,
+    /// Length of the body, without its chunks' frames.
+    pub length: u64,
 }
 
 /// Why there is no complete response.
@@ -69,7 +72,7 @@ impl Input {
     where
         S: AsyncRead + Unpin,
     {
-        let (response, body) = loop {
+        let (mut response, body) = loop {
             let (response, body) = self.head(stream, method).await?;
             // 100 and 103 come before the final response; 101 was not asked for.
             if !(100..200).contains(&response.status) || response.status == 101 {
@@ -78,8 +81,11 @@ impl Input {
         };
         match body {
             Body::None => {}
-            Body::Length(length) => self.discard(stream, length).await?,
-            Body::Chunked => self.chunks(stream).await?,
+            Body::Length(length) => {
+                self.discard(stream, length).await?;
+                response.length = length;
+            }
+            Body::Chunked => response.length = self.chunks(stream).await?,
         }
         if self.buffer.is_empty() {
             Ok(response)
@@ -88,6 +94,18 @@ impl Input {
                 "{} bytes after the end of the response",
                 self.buffer.len()
             )))
+        }
+    }
+
+    /// Takes bytes in that came without a question.
+    pub fn unasked(&mut self, stream: &TcpStream) -> Option<Fault> {
+        match stream.try_read_buf(&mut self.buffer) {
+            Ok(0) => Some(Fault::io(&io::ErrorKind::UnexpectedEof.into(), 0)),
+            Ok(count) => Some(Fault::framing(format!(
+                "{count} bytes came before the request was sent"
+            ))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => Some(Fault::io(&error, 0)),
         }
     }
 
@@ -131,12 +149,16 @@ impl Input {
         }
     }
 
-    async fn chunks<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> Result<(), Fault> {
+    /// A body in chunks; its length.
+    async fn chunks<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> Result<u64, Fault> {
+        let mut length = 0;
         loop {
             let size = self.chunk_size(stream).await?;
             if size == 0 {
-                return self.trailers(stream).await;
+                self.trailers(stream).await?;
+                return Ok(length);
             }
+            length += size;
             self.discard(stream, size).await?;
             if self.line(stream).await? != 0 {
                 return Err(Fault::framing("a chunk does not end where its size says"));

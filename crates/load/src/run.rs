@@ -66,9 +66,7 @@ impl Client {
         }
         let shared = Arc::new(Shared {
             start: Instant::now(),
-            run: std::time::UNIX_EPOCH
-                .elapsed()
-                .map_or(0, |since| u64::from(since.subsec_nanos())),
+            run: run_number(),
             next_id: AtomicU64::new(0),
             report: Mutex::new(Report::new(options.bucket)),
             options,
@@ -104,6 +102,16 @@ impl Client {
 /// A whole run.
 pub async fn run(options: Options, stop: &CancellationToken) -> Report {
     Client::start(options, stop).ended().await
+}
+
+/// A number that no other run has, in this process or in one that started at another time.
+fn run_number() -> u64 {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let now = std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |since| since.as_micros());
+    // The low bits are what differs.
+    (u64::try_from(now).unwrap_or_default() << 12) | (RUNS.fetch_add(1, Ordering::Relaxed) & 0xfff)
 }
 
 /// When a connection's requests are due.
@@ -157,6 +165,17 @@ async fn work(shared: Arc<Shared>, index: usize, stop: CancellationToken) {
     };
     for method in methods.iter().copied().cycle() {
         let Some(due) = pace.due(&stop).await else { return };
+        if let Some(fault) = connection
+            .as_mut()
+            .filter(|_| options.looks)
+            .and_then(Connection::look)
+        {
+            shared.count(|report| report.unannounced_closes += 1);
+            if !fault.cause.is_close() {
+                fail(&shared, method, fault, connection.as_ref());
+            }
+            connection = None;
+        }
         let open = match connection.take() {
             Some(open) => open,
             None => match Connection::open(options).await {
