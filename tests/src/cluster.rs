@@ -85,7 +85,11 @@ impl Cluster {
     pub fn up(&mut self) {
         let nodes = self.options.nodes.to_string();
         let kubeconfig = self.kubeconfig();
-        let mut command = self.coracle(&["up", "--api-port", "0", "--nodes", &nodes]);
+        let mut command = self.coracle(&["up", "--nodes", &nodes]);
+        if !self.data_dir().exists() {
+            // Any free port; a cluster that comes back has the one it had.
+            command.args(["--api-port", "0"]);
+        }
         command
             .arg("--kubeconfig")
             .arg(kubeconfig)

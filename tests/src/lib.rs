@@ -7,14 +7,17 @@
 mod child;
 pub mod cluster;
 pub mod http;
+pub mod interrupt;
 pub mod kubectl;
 pub mod pods;
 pub mod processes;
 pub mod programs;
+pub mod stress;
 pub mod traffic;
 pub mod user;
 pub mod walkthrough;
 pub mod wrk;
+pub mod zero_drop;
 
 pub use child::Background;
 pub use cluster::{Cluster, Options};

@@ -8,18 +8,15 @@ pub fn coracle() -> PathBuf {
     if let Some(path) = std::env::var_os("CORACLE") {
         return path.into();
     }
-    let test = std::env::current_exe().expect("a running test has a path");
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests are in target/PROFILE/deps");
-    let path = folder.join("coracle");
-    assert!(
-        path.exists(),
-        "{} is missing: build it with `cargo build`, or run scripts/test.sh",
-        path.display()
-    );
-    path
+    let own = std::env::current_exe().expect("a running program has a path");
+    // Tests are in target/PROFILE/deps, our own program beside it.
+    let path = own
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("coracle"))
+        .find(|path| path.is_file());
+    path.expect("coracle is not built: `cargo build` does it, or run scripts/test.sh")
 }
 
 /// A program of the machine.
@@ -118,7 +115,7 @@ pub fn example(name: &str) -> String {
 }
 
 /// The top of the repository.
-fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     tests.parent().map(Path::to_owned).unwrap_or(tests)
 }

@@ -78,6 +78,8 @@ fn configuration(dir: &Path, site: &Site<'_>) -> String {
     line(format!("    add_header X-Coracle-Image \"{image}\" always;"));
     line(format!("    add_header X-Coracle-Pod \"{pod}\" always;"));
     line(format!("    add_header X-Coracle-Node \"{node}\" always;"));
+    // So that a client can tell which question an answer is to. Without the request's header there is none.
+    line("    add_header X-Request-Id $http_x_request_id always;".into());
     line("    default_type text/html;".into());
     line(format!(
         "    location / {{ return 200 \"{}\"; }}",

@@ -1,0 +1,24 @@
+//! Programs that keep the processors busy.
+
+use std::process::Command;
+
+use crate::Background;
+
+/// As many busy programs as there are processors, until dropped.
+pub struct Stress {
+    _programs: Vec<Background>,
+}
+
+impl Stress {
+    /// Starts them. They end by themselves after half an hour, if nobody is left to end them.
+    pub fn start() -> Self {
+        let count = std::thread::available_parallelism().map_or(2, usize::from);
+        let start = |_| {
+            let mut command = Command::new("timeout");
+            Background::start(command.args(["--foreground", "1800", "sh", "-c", "exec yes >/dev/null"]))
+        };
+        Self {
+            _programs: (0..count).map(start).collect(),
+        }
+    }
+}
