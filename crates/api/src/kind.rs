@@ -95,6 +95,8 @@ pub enum Subresource {
     Scale,
     /// `/binding`, and the collection `bindings`
     Binding,
+    /// `/eviction`
+    Eviction,
     /// `/log`
     Log,
     /// `/exec`

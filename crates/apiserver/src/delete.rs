@@ -50,6 +50,24 @@ struct Preconditions {
 }
 
 impl DeleteOptions {
+    /// From within an Eviction.
+    pub fn of_eviction(sent: &Value) -> Result<Self, Failure> {
+        let options = Option::<Self>::deserialize(sent);
+        let options = options.map_err(|error| Failure::BadRequest(format!("deleteOptions: {error}")))?;
+        let options = options.unwrap_or_default();
+        options.check()?;
+        Ok(options)
+    }
+
+    /// What has been checked is the object of this uid, and only that may be deleted.
+    pub fn settle(&mut self, uid: &str, dry_run: bool) {
+        self.preconditions = Some(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        });
+        self.dry_run = dry_run.then(|| vec!["All".to_owned()]);
+    }
+
     /// From the body if there is one, else from the query.
     async fn read(call: &Call, body: Body) -> Result<Self, Failure> {
         let bytes = body::collect(body).await?;
@@ -92,7 +110,8 @@ impl DeleteOptions {
         }
     }
 
-    fn dry_run(&self) -> bool {
+    /// Whether nothing is to be deleted.
+    pub fn dry_run(&self) -> bool {
         self.dry_run.as_ref().is_some_and(|modes| !modes.is_empty())
     }
 
@@ -106,7 +125,8 @@ impl DeleteOptions {
         }
     }
 
-    fn check_preconditions(&self, resource: &Resource, object: &Value) -> Result<(), Failure> {
+    /// The object must be the one that is meant.
+    pub fn check_preconditions(&self, resource: &Resource, object: &Value) -> Result<(), Failure> {
         let Some(preconditions) = &self.preconditions else {
             return Ok(());
         };
@@ -132,7 +152,7 @@ impl DeleteOptions {
 }
 
 /// What became of an object.
-enum Outcome {
+pub(crate) enum Outcome {
     /// It is gone; this was its last state.
     Gone(Object),
     /// Something still holds it.
@@ -182,7 +202,8 @@ pub(crate) async fn delete_collection(call: &Call, body: Body) -> Result<Respons
 }
 
 impl Core {
-    async fn delete(
+    /// Deletes an object, or begins to.
+    pub async fn delete(
         &self,
         resource: &Resource,
         key: &str,

@@ -207,6 +207,7 @@ fn entries(resource: &Resource) -> Vec<Entry> {
                 vec!["get", "patch", "update"],
             ),
             Subresource::Binding => ("binding", ("", "v1", "Binding"), vec!["create"]),
+            Subresource::Eviction => ("eviction", ("policy", "v1", "Eviction"), vec!["create"]),
             Subresource::Log => ("log", own, vec!["get"]),
             Subresource::Exec => ("exec", ("", "v1", "PodExecOptions"), vec!["create", "get"]),
             Subresource::Attach => ("attach", ("", "v1", "PodAttachOptions"), vec!["create", "get"]),

@@ -20,6 +20,7 @@ mod create;
 mod decode;
 mod delete;
 mod discovery;
+mod eviction;
 mod expiry;
 mod finalize;
 mod get;

@@ -16,7 +16,9 @@ use crate::path::{ObjectPath, Path};
 use crate::query::Query;
 use crate::server::Core;
 use crate::status::Failure;
-use crate::{binding, create, delete, finalize, get, list, nodes, patch, review, scale, update, watch};
+use crate::{
+    binding, create, delete, eviction, finalize, get, list, nodes, patch, review, scale, update, watch,
+};
 
 /// Serves a request. Boxed, for the future of all verbs together is large.
 pub(crate) fn handle(core: Arc<Core>, request: Request) -> BoxFuture<'static, Response> {
@@ -145,6 +147,7 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
         "status" => Subresource::Status,
         "scale" => Subresource::Scale,
         "binding" => Subresource::Binding,
+        "eviction" => Subresource::Eviction,
         "log" => Subresource::Log,
         "exec" => Subresource::Exec,
         "attach" => Subresource::Attach,
@@ -164,6 +167,7 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
         (Subresource::Scale, Method::PUT) => scale::update(&call, request.into_body()).await,
         (Subresource::Scale, Method::PATCH) => scale::patch(&call, request.into_body()).await,
         (Subresource::Binding, Method::POST) => binding::bind(&call, request.into_body()).await,
+        (Subresource::Eviction, Method::POST) => eviction::evict(&call, request.into_body()).await,
         (Subresource::Finalize, Method::PUT) => finalize::finalize(&call, request.into_body()).await,
         (Subresource::Log, Method::GET) => nodes::container(&call, request, "containerLogs").await,
         (Subresource::Exec, Method::GET | Method::POST) => nodes::container(&call, request, "exec").await,

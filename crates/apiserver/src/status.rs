@@ -120,6 +120,14 @@ pub(crate) enum Failure {
     /// 500
     #[error("Internal error occurred: {0}")]
     Internal(String),
+    /// 429: a pod may not go, for its disruption budget has no room.
+    #[error("Cannot evict pod as it would violate the pod's disruption budget.")]
+    Disruption {
+        /// What the budget needs.
+        why: String,
+        /// When to ask again.
+        retry_seconds: Option<u32>,
+    },
     /// 503: the disk refuses writes, the node's agent does not answer.
     #[error("{0}")]
     Unavailable(String),
@@ -186,6 +194,11 @@ impl Failure {
         }
     }
 
+    /// A pod's disruption budget has no room.
+    pub fn disruption(why: String, retry_seconds: Option<u32>) -> Self {
+        Self::Disruption { why, retry_seconds }
+    }
+
     fn code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
@@ -202,6 +215,7 @@ impl Failure {
             Self::Invalid { .. } | Self::Unprocessable => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
             Self::Untyped(_) => (StatusCode::INTERNAL_SERVER_ERROR, ""),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+            Self::Disruption { .. } => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
             Self::TooNew(_) => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
         }
@@ -227,6 +241,11 @@ impl Failure {
                     ..Details::default()
                 }
             }
+            Self::Disruption { why, retry_seconds } => Details {
+                causes: vec![StatusCause::new("DisruptionBudget", why)],
+                retry_after_seconds: *retry_seconds,
+                ..Details::default()
+            },
             Self::NoSuchPath | Self::MethodNotAllowed | Self::Unprocessable => Details::default(),
             _ => return None,
         };
@@ -265,7 +284,12 @@ impl Failure {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         // Not where a person waits for the answer: clients would try ten times before they say what is wrong.
-        if matches!(self, Self::TooNew(_)) {
+        let asks_again = match &self {
+            Self::TooNew(_) => true,
+            Self::Disruption { retry_seconds, .. } => retry_seconds.is_some(),
+            _ => false,
+        };
+        if asks_again {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

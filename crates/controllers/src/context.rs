@@ -92,6 +92,25 @@ impl Context {
         Ok(written)
     }
 
+    /// Writes the whole status of an object; refused if the object has been written since it was read.
+    pub async fn replace_status<K: Written>(
+        &self,
+        cache: &Informer<K>,
+        object: &K,
+    ) -> Result<K, RequestError> {
+        let key = Key::of(object);
+        let result = self
+            .api::<K>(&key.namespace)
+            .replace_status(&key.name, &PostParams::default(), object)
+            .await;
+        let written = result.map_err(|source| RequestError::Update {
+            what: format!("status of {}", describe(object)),
+            source,
+        })?;
+        self.seen(cache, &written).await;
+        Ok(written)
+    }
+
     /// Changes the status of an object by a JSON merge patch.
     pub async fn patch_status<K: Written>(
         &self,

@@ -6,6 +6,7 @@
 
 mod context;
 mod deployment;
+mod disruption;
 mod endpointslice;
 mod error;
 mod garbage;
@@ -87,6 +88,7 @@ pub async fn run(client: Client, caches: Caches, stop: CancellationToken) {
     let mut loops = JoinSet::new();
     loops.spawn(deployment::run(context.clone()));
     loops.spawn(replicaset::run(context.clone()));
+    loops.spawn(disruption::run(context.clone()));
     loops.spawn(endpointslice::run(context.clone()));
     loops.spawn(endpointslice::run_endpoints(context.clone()));
     loops.spawn(garbage::run(context.clone()));

@@ -35,6 +35,7 @@ impl Served for Pod {
         subresources: &[
             Subresource::Status,
             Subresource::Binding,
+            Subresource::Eviction,
             Subresource::Log,
             Subresource::Exec,
             Subresource::Attach,

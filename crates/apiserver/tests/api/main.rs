@@ -10,6 +10,8 @@ mod door;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod evictions;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod patches;
