@@ -10,6 +10,7 @@ mod disruption;
 mod endpointslice;
 mod error;
 mod garbage;
+mod loadbalancer;
 mod metadata;
 mod namespace;
 mod node;
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use context::Context;
 use error::RequestError;
+pub use loadbalancer::Block;
 use metadata::Metadata;
 
 /// The caches that the loops share. Indexes needed: pods and ReplicaSets by `owner/<uid of the controller>`, pods by
@@ -71,8 +73,9 @@ impl Caches {
     }
 }
 
-/// Runs all loops until `stop`; begins once the caches are complete.
-pub async fn run(client: Client, caches: Caches, stop: CancellationToken) {
+/// Runs all loops until `stop`; begins once the caches are complete. Services of type LoadBalancer get addresses of the
+/// block.
+pub async fn run(client: Client, caches: Caches, load_balancers: Block, stop: CancellationToken) {
     let caches_of_metadata = TaskTracker::new();
     let metadata = Metadata::start(&client, &caches_of_metadata, &stop);
     let context = Context {
@@ -91,6 +94,8 @@ pub async fn run(client: Client, caches: Caches, stop: CancellationToken) {
     loops.spawn(disruption::run(context.clone()));
     loops.spawn(endpointslice::run(context.clone()));
     loops.spawn(endpointslice::run_endpoints(context.clone()));
+    loops.spawn(endpointslice::run_mirror(context.clone()));
+    loops.spawn(loadbalancer::run(context.clone(), load_balancers));
     loops.spawn(garbage::run(context.clone()));
     loops.spawn(namespace::run(context.clone()));
     loops.spawn(node::run(context.clone()));

@@ -1,7 +1,7 @@
 //! Which loopback addresses a cluster uses.
 //!
 //! Clusters on one machine must not share addresses. Cluster number C has pods in 127.(10+C).0.0/16 and Services in
-//! 127.(96+C).0.0/16. A number is taken as long as somebody holds its *claim*, a UDP port bound on an address of the block:
+//! 127.(96+C).0.0/16; what clients outside see of Services of type LoadBalancer is in 127.(182+C).0.0/16. A number is taken as long as somebody holds its *claim*, a UDP port bound on an address of the block:
 //! the server holds it, and the balancer inherits it, so the block stays taken while either lives. UDP, because a server
 //! of somebody else's that listens on 0.0.0.0:7443 would make every block look taken.
 
@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
 
-/// Highest cluster number: above it the blocks of pods would run into those of Services.
-pub const LAST: u8 = 85;
+/// Highest cluster number: above it the blocks of load balancers would run into the end of the loopback addresses.
+pub const LAST: u8 = 71;
 
 /// The port of the balancer's metrics.
 const METRICS_PORT: u16 = 9402;
@@ -31,6 +31,11 @@ impl Network {
     /// First address of the Services' block.
     pub fn services(self) -> Ipv4Addr {
         Ipv4Addr::new(127, 96 + self.0, 0, 0)
+    }
+
+    /// First address of the load balancers' block.
+    pub fn load_balancers(self) -> Ipv4Addr {
+        Ipv4Addr::new(127, 182 + self.0, 0, 0)
     }
 
     /// The address of the `kubernetes` Service.

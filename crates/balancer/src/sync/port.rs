@@ -50,6 +50,7 @@ pub fn ports(
     if service.metadata.deletion_timestamp.is_some() || ips.is_empty() {
         return (ports, complaints);
     }
+    complaints.extend(complaint_of_external_ips(service, spec));
     for port in spec.ports.iter().flatten() {
         let protocol = port.protocol.as_deref().unwrap_or("TCP");
         if matches!(protocol, "TCP" | "UDP") {
@@ -139,23 +140,52 @@ fn protocol(name: Option<&str>) -> Protocol {
 
 /// The Service's own addresses; none if it is headless or a name only.
 fn service_ips(service: &Service, spec: &ServiceSpec) -> BTreeSet<IpAddr> {
-    let cluster = spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten());
-    let status = service
-        .status
-        .iter()
-        .filter_map(|status| status.load_balancer.as_ref());
-    let balanced = status
-        .flat_map(|status| status.ingress.iter().flatten())
-        .filter_map(|ingress| ingress.ip.as_ref());
-    let external = spec.external_ips.iter().flatten();
     if spec.cluster_ip.as_deref() == Some("None") || spec.type_.as_deref() == Some("ExternalName") {
         return BTreeSet::new();
     }
+    let cluster = spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten());
+    let external = external_ips(spec).filter(IpAddr::is_loopback);
+    let cluster = cluster.filter_map(|ip| ip.parse().ok());
     cluster
         .chain(external)
-        .chain(balanced)
-        .filter_map(|ip| ip.parse().ok())
+        .chain(balanced_ips(service, spec))
         .collect()
+}
+
+/// Where a load balancer, be it ours or another, has it served. With the mode `Proxy` that is not our business.
+fn balanced_ips(service: &Service, spec: &ServiceSpec) -> impl Iterator<Item = IpAddr> {
+    let status = service
+        .status
+        .iter()
+        .filter(|_| spec.type_.as_deref() == Some("LoadBalancer"))
+        .filter_map(|status| status.load_balancer.as_ref());
+    let ingress = status.flat_map(|status| status.ingress.iter().flatten());
+    ingress
+        .filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"))
+        .filter_map(|ingress| ingress.ip.as_ref()?.parse().ok())
+}
+
+fn external_ips(spec: &ServiceSpec) -> impl Iterator<Item = IpAddr> {
+    let ips = spec.external_ips.iter().flatten();
+    ips.filter_map(|ip| ip.parse().ok())
+}
+
+/// External addresses that would open the Service to the network: nothing here listens beyond this machine.
+fn complaint_of_external_ips(service: &Service, spec: &ServiceSpec) -> Option<Complaint> {
+    let refused: Vec<_> = external_ips(spec)
+        .filter(|ip| !ip.is_loopback())
+        .map(|ip| ip.to_string())
+        .collect();
+    (!refused.is_empty()).then(|| Complaint {
+        service: service.object_ref(&()),
+        reason: "ExternalIPNotServed",
+        message: format!(
+            "externalIPs: only loopback addresses (127.x.y.z) are listened on, not {}; \
+             let a proxy of your own listen there, in front of {}",
+            refused.join(", "),
+            spec.cluster_ip.as_deref().unwrap_or("the cluster IP")
+        ),
+    })
 }
 
 #[cfg(test)]
@@ -201,6 +231,34 @@ mod tests {
         let sctp = json!({"clusterIP": "127.96.0.9", "ports": [{"port": 53, "protocol": "SCTP"}]});
         let (ports, complaints) = planned(sctp, &[]);
         assert_eq!((ports.len(), complaints.len()), (0, 1));
+    }
+
+    #[test]
+    fn external_addresses_are_listened_on_if_they_are_this_machines_own() {
+        let spec = json!({"clusterIP": "127.96.0.9", "externalIPs": ["127.0.5.1", "192.0.2.1"],
+            "ports": [{"port": 80}, {"name": "b", "port": 81}]});
+        let (ports, complaints) = planned(spec, &[]);
+        assert_eq!(listens(&ports[..1]), ["127.0.5.1:80", "127.96.0.9:80"]);
+        assert_eq!(complaints.len(), 1);
+        assert!(
+            complaints[0].message.contains("not 192.0.2.1;"),
+            "{}",
+            complaints[0].message
+        );
+    }
+
+    #[test]
+    fn a_load_balancers_address_is_listened_on_while_the_service_is_one() {
+        let listens = |kind: &str, mode: &str| {
+            let service = json!({"metadata": {"name": "web"},
+                "spec": {"type": kind, "clusterIP": "127.96.0.9", "ports": [{"port": 80}]},
+                "status": {"loadBalancer": {"ingress": [{"ip": "127.182.0.1", "ipMode": mode}]}}});
+            let service: Service = serde_json::from_value(service).unwrap();
+            ports(&service, &BTreeSet::new(), &[]).0[0].listen.len()
+        };
+        assert_eq!(listens("LoadBalancer", "VIP"), 2);
+        assert_eq!(listens("LoadBalancer", "Proxy"), 1);
+        assert_eq!(listens("ClusterIP", "VIP"), 1);
     }
 
     #[test]

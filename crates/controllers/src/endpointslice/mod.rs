@@ -2,11 +2,13 @@
 //!
 //! Flows in: Services and pods. Flows out: EndpointSlices with each pod's address, real port and condition, and the same as
 //! Endpoints. It stands between a pod's readiness and its traffic, so each change of a slice is written at once; the two kinds
-//! have loops of their own, so that one never waits for the other. Leaves Services without selector, and slices of others, alone.
+//! have loops of their own, so that one never waits for the other. For a Service without selector it is the other way round:
+//! Endpoints made by hand are mirrored to slices. Leaves slices of others alone.
 
 mod backends;
 mod labels;
 mod legacy;
+mod mirror;
 mod slices;
 
 #[cfg(test)]
@@ -18,6 +20,7 @@ use api::names::SERVICE_NAME;
 use futures::{StreamExt, stream};
 use informer::{Informer, Key, Next, Queue};
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::RequestError;
 use crate::context::{Context, attempt};
@@ -42,14 +45,8 @@ pub async fn run(context: Context) {
         .caches
         .endpoint_slices
         .on_change(Box::new(move |old, new| {
-            let slice = new.or(old);
-            let labels = slice.and_then(|slice| slice.metadata.labels.as_ref());
-            if let (Some(slice), Some(name)) = (slice, labels.and_then(|labels| labels.get(SERVICE_NAME))) {
-                changed.add(Key::new(
-                    slice.metadata.namespace.clone().unwrap_or_default(),
-                    name,
-                ));
-            }
+            let key = new.or(old).and_then(|slice| service_of(slice));
+            key.into_iter().for_each(|key| changed.add(key));
         }));
     let stop = context.stop.clone();
     let reconcile = move |key: Key| {
@@ -75,6 +72,45 @@ pub async fn run_endpoints(context: Context) {
         async move { attempt(sync_endpoints(&context, &key)).await }
     };
     queue.run(WORKERS, stop, reconcile).await;
+}
+
+/// Runs the controller that mirrors Endpoints until the context's stop.
+pub async fn run_mirror(context: Context) {
+    let queue = Queue::new("endpointslicemirroring");
+    let changed = queue.clone();
+    context.caches.endpoints.on_change(Box::new(move |old, new| {
+        let keys = new.or(old).into_iter().map(|endpoints| Key::of(&**endpoints));
+        keys.for_each(|key| changed.add(key));
+    }));
+    let changed = queue.clone();
+    context.caches.services.on_change(Box::new(move |old, new| {
+        let keys = new.or(old).into_iter().map(|service| Key::of(&**service));
+        keys.for_each(|key| changed.add(key));
+    }));
+    let changed = queue.clone();
+    let slices = &context.caches.endpoint_slices;
+    slices.on_change(Box::new(move |old, new| {
+        let slice = new.or(old).filter(|slice| mirror::is_managed(slice));
+        slice
+            .and_then(|slice| service_of(slice))
+            .into_iter()
+            .for_each(|key| changed.add(key));
+    }));
+    let stop = context.stop.clone();
+    let reconcile = move |key: Key| {
+        let context = context.clone();
+        async move { attempt(sync_mirror(&context, &key)).await }
+    };
+    queue.run(WORKERS, stop, reconcile).await;
+}
+
+/// The Service that a slice is about.
+fn service_of(slice: &EndpointSlice) -> Option<Key> {
+    let name = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
+    Some(Key::new(
+        slice.metadata.namespace.clone().unwrap_or_default(),
+        name,
+    ))
 }
 
 /// Asks for a look at a Service whenever it changes, or a pod that it selects or selected.
@@ -118,20 +154,41 @@ async fn sync_slices(context: &Context, key: &Key) -> Result<Next, RequestError>
         return Ok(Next::Wait);
     }
     let groups = backends::groups(&service, &context.caches.pods.in_namespace(&key.namespace));
-    let actions = slices::plan(&service, groups, &existing).into_iter();
-    let (deletions, writes): (Vec<_>, Vec<_>) =
-        actions.partition(|action| matches!(action, slices::Action::Delete(_)));
+    write_slices(context, &key.namespace, slices::plan(&service, groups, &existing)).await?;
+    Ok(Next::Wait)
+}
+
+async fn sync_mirror(context: &Context, key: &Key) -> Result<Next, RequestError> {
+    let caches = &context.caches;
+    let mut existing = caches
+        .endpoint_slices
+        .indexed(&format!("service/{}/{}", key.namespace, key.name));
+    existing.retain(|slice| mirror::is_managed(slice) && slice.metadata.deletion_timestamp.is_none());
+    let (service, endpoints) = (caches.services.get(key), caches.endpoints.get(key));
+    let actions = mirror::plan(service.as_deref(), endpoints.as_deref(), &existing);
+    write_slices(context, &key.namespace, actions).await?;
+    Ok(Next::Wait)
+}
+
+async fn write_slices(
+    context: &Context,
+    namespace: &str,
+    actions: Vec<slices::Action>,
+) -> Result<(), RequestError> {
+    let (deletions, writes): (Vec<_>, Vec<_>) = actions
+        .into_iter()
+        .partition(|action| matches!(action, slices::Action::Delete(_)));
     // Deletions last: what moves to another slice is there before it is not here.
     for step in [writes, deletions] {
         let results: Vec<_> = stream::iter(step)
-            .map(|action| write_slice(context, &key.namespace, action))
+            .map(|action| write_slice(context, namespace, action))
             .buffer_unordered(WRITES)
             .collect()
             .await;
         // One that fails holds up no other.
         results.into_iter().collect::<Result<(), RequestError>>()?;
     }
-    Ok(Next::Wait)
+    Ok(())
 }
 
 async fn write_slice(context: &Context, namespace: &str, action: slices::Action) -> Result<(), RequestError> {

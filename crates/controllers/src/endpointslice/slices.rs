@@ -16,8 +16,8 @@ use super::backends::{Backend, Groups, Port};
 use super::labels::{self, LAST_CHANGE};
 use crate::owner;
 
-/// Label of the slices that this controller writes.
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// Label of slices: the controller that writes them.
+pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 
 /// The most endpoints in a slice.

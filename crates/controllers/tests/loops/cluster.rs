@@ -72,6 +72,7 @@ impl Cluster {
         tasks.spawn(coracle_controllers::run(
             client.clone(),
             caches.clone(),
+            coracle_controllers::Block(Ipv4Addr::new(127, 182, 0, 0)),
             stop.clone(),
         ));
         tasks.spawn(pretend(client.clone(), caches.pods.clone(), stop.clone()));

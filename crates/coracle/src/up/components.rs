@@ -64,6 +64,7 @@ pub fn start(
         scheduler::run(scheduler_client, pods, all_nodes, stage.stop.clone()),
     );
 
+    let load_balancers = controllers::Block(nodes.network.load_balancers());
     let mut services = HashMap::new();
     for agent in agents(&client, nodes, &caches)? {
         services.insert(agent.node_name().to_owned(), agent.service());
@@ -77,7 +78,7 @@ pub fn start(
     let controllers_client = client(Identity::new("system:kube-controller-manager", &[]));
     guard.spawn(
         "controllers",
-        controllers::run(controllers_client, caches, stage.stop.clone()),
+        controllers::run(controllers_client, caches, load_balancers, stage.stop.clone()),
     );
     Ok(())
 }
