@@ -34,6 +34,9 @@ fn try_find(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// Minor version of the oldest kubectl that is supported in full.
+const OLDEST: u32 = 29;
+
 /// The kubectl that a user would run, or else one that scripts/test.sh fetched.
 pub fn kubectl() -> PathBuf {
     let fetched = || kubectls().pop().map(|(_, path)| path);
@@ -45,6 +48,7 @@ pub fn kubectl() -> PathBuf {
 /// The oldest supported kubectl (1.29 is the first) and the newest to be found.
 pub fn oldest_and_newest_kubectl() -> Vec<PathBuf> {
     let mut all = kubectls();
+    all.retain(|(minor, _)| *minor >= OLDEST);
     assert!(
         !all.is_empty(),
         "no kubectl of 1.29 or newer: run scripts/test.sh, which fetches some"
@@ -54,7 +58,17 @@ pub fn oldest_and_newest_kubectl() -> Vec<PathBuf> {
     oldest.into_iter().chain(newest).collect()
 }
 
-/// Every kubectl from 1.29 on, by minor version: beside the one in PATH, as `kubectl.1.NN`, and in target/tools.
+/// Every kubectl to be found, whether it is supported or not.
+pub fn every_kubectl() -> Vec<PathBuf> {
+    let all = kubectls();
+    assert!(
+        !all.is_empty(),
+        "no kubectl: run scripts/test.sh, which fetches some"
+    );
+    all.into_iter().map(|(_, path)| path).collect()
+}
+
+/// Every kubectl by minor version: beside the one in PATH, as `kubectl.1.NN`, and in target/tools.
 fn kubectls() -> Vec<(u32, PathBuf)> {
     let beside = try_find("kubectl").and_then(|path| path.canonicalize().ok());
     let folders = beside
@@ -75,7 +89,6 @@ fn kubectls() -> Vec<(u32, PathBuf)> {
                 .ok()?;
             Some((minor, file.path()))
         })
-        .filter(|(minor, _)| *minor >= 29)
         .collect();
     if found.is_empty()
         && let Some(only) = try_find("kubectl")

@@ -50,6 +50,11 @@ pub fn create(dir: &Path, place: &Place) -> io::Result<()> {
     record::write(&dir.join(PLACE), place)
 }
 
+/// What the pod of a folder was given; `None` if it is gone.
+pub fn place(dir: &Path) -> Option<Place> {
+    record::read(&dir.join(PLACE))
+}
+
 /// The pods that have a folder below `pods_dir`, with it. Folders without a readable `pod.json` (a crash in the middle
 /// of [`create`]) are removed.
 pub fn existing(pods_dir: &Path) -> Vec<(PathBuf, Place)> {
@@ -59,7 +64,7 @@ pub fn existing(pods_dir: &Path) -> Vec<(PathBuf, Place)> {
     let mut found = Vec::new();
     for entry in entries.flatten() {
         let dir = entry.path();
-        match record::read(&dir.join(PLACE)) {
+        match place(&dir) {
             Some(place) => found.push((dir, place)),
             None => {
                 if let Err(error) = fs::remove_dir_all(&dir) {

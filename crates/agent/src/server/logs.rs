@@ -43,8 +43,7 @@ pub fn answer(subject: &Subject, query: &str) -> Result<Response<Body>, Refusal>
 
 fn attempt(subject: &Subject, previous: bool) -> Result<Attempt, Refusal> {
     let (container, pod) = (&subject.container, subject.pod_name());
-    let mut attempts = record::attempts(&subject.dir);
-    attempts.retain(|attempt| attempt.container == *container);
+    let mut attempts = subject.attempts();
     let latest = attempts.pop();
     if previous {
         let text = format!("previous terminated container \"{container}\" in pod \"{pod}\" not found");

@@ -25,6 +25,8 @@ use informer::{Informer, Key};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use std::sync::Arc;
 
+use crate::keeper::protocol::Attempt;
+use crate::keeper::record;
 use port_forward::Destination;
 
 /// Any error, as tower passes them on.
@@ -123,9 +125,18 @@ impl Subject {
         all.into_iter().find(|status| status.name == self.container)
     }
 
+    /// As its keeper has written it down: the pod's status comes later, and clients may be faster.
     fn is_running(&self) -> bool {
-        let state = self.status().and_then(|status| status.state.as_ref());
-        state.is_some_and(|state| state.running.is_some())
+        self.attempts()
+            .last()
+            .is_some_and(|attempt| attempt.exit.is_none())
+    }
+
+    /// The attempts at running it that are on record, oldest first.
+    fn attempts(&self) -> Vec<Attempt> {
+        let mut attempts = record::attempts(&self.dir);
+        attempts.retain(|attempt| attempt.container == self.container);
+        attempts
     }
 }
 
@@ -157,9 +168,12 @@ fn answer(
     };
     let missing = || Refusal::not_found(format!("pods \"{name}\" not found"));
     let pod = pods.get(&key).ok_or_else(missing)?;
+    let uid = pod.metadata.uid.clone().unwrap_or_default();
+    let dir = pods_dir.join(&uid);
     let &[container] = rest else {
+        let name = name.to_owned();
         return match (action, rest) {
-            ("portForward", []) => port_forward::answer(Destination::new(pods.clone(), key, &pod), request),
+            ("portForward", []) => port_forward::answer(Destination { dir, name, uid }, request),
             _ => Err(no_such_path()),
         };
     };
@@ -168,9 +182,8 @@ fn answer(
             "container {container} is not valid for pod {name}"
         )));
     }
-    let uid = pod.metadata.uid.clone().unwrap_or_default();
     let subject = Subject {
-        dir: pods_dir.join(uid),
+        dir,
         container: container.to_owned(),
         pod,
     };

@@ -7,15 +7,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response};
-use informer::{Informer, Key};
-use k8s_openapi::api::core::v1::Pod;
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,6 +23,7 @@ use tokio::time::Instant;
 use super::spdy::{Connection, Reader, Reset, Stream, Writer};
 use super::upgrade::{self, Carrier, Protocols};
 use super::{Body, BoxError, Refusal, forward_channels};
+use crate::{sandbox, start};
 
 const PROTOCOLS: Protocols = Protocols {
     channels: &["v4.channel.k8s.io"],
@@ -37,47 +36,36 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Bytes read from a pod at a time.
 const PIECE: usize = 32 * 1024;
 
-/// The pod that connections lead to.
-#[derive(Clone)]
+/// The pod that connections lead to: this one, and not another that takes its name later.
+#[derive(Clone, Debug)]
 pub struct Destination {
-    pods: Informer<Pod>,
-    key: Key,
-    uid: String,
+    /// The pod's folder, which knows where its ports really are.
+    pub dir: PathBuf,
+    /// The pod's name.
+    pub name: String,
+    /// The pod's uid.
+    pub uid: String,
 }
 
 impl Destination {
-    /// A pod, as it is now: not another one that takes its name later.
-    pub fn new(pods: Informer<Pod>, key: Key, pod: &Pod) -> Self {
-        Self {
-            pods,
-            key,
-            uid: pod.metadata.uid.clone().unwrap_or_default(),
-        }
-    }
-
     /// Connects to what the pod declares as this port; the error is what the user is told.
     pub async fn connect(&self, port: u16) -> Result<TcpStream, String> {
-        let (name, uid) = (&self.key.name, &self.uid);
+        let Self { name, uid, .. } = self;
         self.dial(port)
             .await
             .map_err(|why| format!("error forwarding port {port} to pod {name}, uid {uid}: {why}"))
     }
 
     async fn dial(&self, port: u16) -> Result<TcpStream, String> {
-        let pod = self.pods.get(&self.key).filter(|pod| self.is_same(pod));
-        let pod = pod.ok_or_else(|| format!("pods {:?} not found", self.key.name))?;
-        let ip = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref());
-        let ip: IpAddr = ip
-            .and_then(|ip| ip.parse().ok())
-            .ok_or("the pod has no address: it is not running")?;
-        let address = (ip, api::ports::real_port(&pod, port, "TCP"));
+        let place = sandbox::place(&self.dir).ok_or("the pod is not running")?;
+        let address = SocketAddrV4::new(place.ip, start::real_port(&place, port));
         let failed = |error: io::Error| {
             let reason = match error.kind() {
                 io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
                 io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
                 _ => error.to_string(),
             };
-            format!("dial tcp {}:{}: {reason}", address.0, address.1)
+            format!("dial tcp {address}: {reason}")
         };
         let connected = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = connected
@@ -85,10 +73,6 @@ impl Destination {
             .map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         Ok(stream)
-    }
-
-    fn is_same(&self, pod: &Arc<Pod>) -> bool {
-        pod.metadata.uid.as_deref() == Some(&self.uid)
     }
 }
 
