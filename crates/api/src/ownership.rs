@@ -17,11 +17,11 @@ mod tests;
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 pub use check::check;
 use compare::Comparison;
-pub use entry::{Entry, Manager, read, same_but_times, write};
+pub use entry::{Entry, Manager, same_but_times};
 use grain::Grain;
 pub use set::FieldSet;
 
@@ -143,19 +143,25 @@ impl fmt::Display for Conflicts {
 
 impl std::error::Error for Conflicts {}
 
-/// The managedFields after a write that was no apply: the writer owns what it changed, and nobody else does any more.
+/// The entries after a write that was no apply: the writer owns what it changed, and nobody else does any more. `None`:
+/// nothing changed, and `list`, which is slow to get, was not asked for.
 #[must_use]
-pub fn updated(writing: &Writing<'_>, old: &Value, new: &Value, list: Option<Value>) -> Option<Value> {
+pub fn updated(
+    writing: &Writing<'_>,
+    old: &Value,
+    new: &Value,
+    list: impl FnOnce() -> Vec<Entry>,
+) -> Option<Vec<Entry>> {
     let grain = Grain::of_type(writing.root);
     let changes = Comparison::of(grain, old, new).map(|set| without_servers(writing.part.keep(set)));
     let written = changes.written();
     if written.is_empty() && changes.removed.is_empty() {
-        return list;
+        return None;
     }
-    let mut entries = list.as_ref().and_then(read).unwrap_or_default();
+    let mut entries = list();
     let lost = changes.removed.union(&written);
     for entry in entries.iter_mut().filter(|entry| writing.shares_version(entry)) {
-        entry.fields = entry.fields.difference(&lost);
+        entry.fields.subtract(&lost);
     }
     if !written.is_empty() {
         match entries
@@ -169,7 +175,8 @@ pub fn updated(writing: &Writing<'_>, old: &Value, new: &Value, list: Option<Val
             None => entries.push(writing.entry(false, written)),
         }
     }
-    write(entries)
+    entry::settle(&mut entries);
+    Some(entries)
 }
 
 /// What an apply leaves behind.
@@ -213,9 +220,10 @@ pub fn apply(
     yielding.check(conflicts)?;
     let lost = changes.removed.union(&written);
     for entry in entries.iter_mut().filter(|entry| writing.shares_version(entry)) {
-        entry.fields = entry.fields.difference(&lost);
+        entry.fields.subtract(&lost);
     }
     entries.push(writing.entry(true, without_servers(set)));
+    entry::settle(&mut entries);
     Ok(Applied { object, entries })
 }
 
@@ -277,7 +285,7 @@ fn prune(grain: Grain, merged: Value, last: &FieldSet, owned: &FieldSet) -> Valu
     let merged_fields = all(&merged);
     // What was removed with a parent but has an owner comes back.
     let kept = all(&pruned).union(&fields::with_parents(grain, owned));
-    let pruned = merge::remove(grain, &merged, &merged_fields.difference(&kept));
+    let pruned = merge::remove(grain, &merged, &merged_fields.clone().difference(&kept));
     // So does what was removed with a parent and was never the applier's.
     let gone = merged_fields.difference(&all(&pruned)).intersection(&last);
     merge::remove(grain, &merged, &gone)
@@ -291,10 +299,4 @@ pub fn agreed(root: &str, applied: &Value, live: &Value) -> FieldSet {
     fields::fields(grain, applied)
         .difference(&differing.written())
         .difference(&differing.removed)
-}
-
-/// Takes `metadata.managedFields` out of an object.
-pub fn take(object: &mut Value) -> Option<Value> {
-    let metadata: &mut Map<String, Value> = object.get_mut("metadata")?.as_object_mut()?;
-    metadata.remove("managedFields")
 }

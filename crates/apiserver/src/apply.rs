@@ -14,12 +14,12 @@ use crate::call::Call;
 use crate::create;
 use crate::decode::{self, Parsed};
 use crate::metadata;
-use crate::object::{meta_str, metadata_mut};
+use crate::object::{self, meta_str, metadata_mut};
 use crate::resource::Resource;
 use crate::status::Failure;
 use crate::tracking::{self, Tracking};
 use crate::update;
-use crate::write::Change;
+use crate::write::{Change, Live};
 
 /// The media type of a configuration to apply.
 pub(crate) const MEDIA_TYPE: &str = "application/apply-patch+yaml";
@@ -51,12 +51,16 @@ pub(crate) async fn apply(call: &Call, body: Body, write: Write) -> Result<Respo
         tracking: Tracking::Applied,
         ..update::change(call, write)?
     };
+    let nothing = Live {
+        object: &json!({}),
+        managers: None,
+    };
     for _ in 0..ATTEMPTS {
         match change.apply(|live| configuration.merge_into(live)).await {
             Err(Failure::NotFound(_)) if write == Write::Main => {}
             written => return call.respond_written(StatusCode::OK, &written?),
         }
-        let new = configuration.merge_into(&json!({}))?;
+        let new = configuration.merge_into(nothing)?;
         match create::store_new(call, new, Tracking::Applied).await {
             Err(Failure::AlreadyExists(_)) => {}
             written => return call.respond_written(StatusCode::CREATED, &written?),
@@ -94,7 +98,7 @@ impl<'a> Configuration<'a> {
             ));
         };
         check_kind(resource, &sent)?;
-        if ownership::take(&mut sent).is_some_and(|list| !list.is_null()) {
+        if object::take_managers(&mut sent).is_some_and(|list| !list.is_null()) {
             return Err(Failure::BadRequest(
                 "metadata.managedFields must be nil".to_owned(),
             ));
@@ -116,30 +120,29 @@ impl<'a> Configuration<'a> {
     }
 
     /// The object with the configuration in it, and with who owns what.
-    pub fn merge_into(&self, live: &Value) -> Result<Parsed, Failure> {
-        let mut live = live.clone();
-        let list = ownership::take(&mut live);
-        let entries = list.as_ref().and_then(ownership::read).unwrap_or_default();
+    pub fn merge_into(&self, live: Live<'_>) -> Result<Parsed, Failure> {
+        let entries = live.managers.map(tracking::entries).unwrap_or_default();
+        let live = live.object;
         let writing = Writing {
             root: &self.resource.type_name,
             manager: &self.manager,
             part: self.part,
             now: &metadata::now(),
         };
-        let handed_over = self.handed_over(&live);
+        let handed_over = self.handed_over(live);
         let yielding = match &handed_over {
             _ if self.force => Yielding::Everybody,
             Some(fields) => Yielding::For(fields),
             None => Yielding::Nobody,
         };
-        let applied = ownership::apply(&writing, &live, &self.value, &entries, yielding);
+        let applied = ownership::apply(&writing, live, &self.value, &entries, yielding);
         let applied = applied.map_err(Failure::ApplyConflict)?;
         let mut object = applied.object;
         if handed_over.is_some() {
             self.remember(&mut object);
         }
-        if let Some(list) = ownership::write(applied.entries) {
-            metadata_mut(&mut object).insert("managedFields".to_owned(), list);
+        if !applied.entries.is_empty() {
+            metadata_mut(&mut object).insert("managedFields".to_owned(), json!(applied.entries));
         }
         Ok(Parsed {
             value: object,

@@ -131,8 +131,8 @@ async fn ensure(
         options: OPTIONS,
         tracking: Tracking::Nobody,
     };
-    let merged = change.apply(|object| {
-        let mut value = object.clone();
+    let merged = change.apply(|live| {
+        let mut value = live.object.clone();
         json_patch::merge(&mut value, &wanted);
         Ok(Parsed {
             value,

@@ -3,7 +3,6 @@
 //! Flows in: a body. Flows out: 201 and the stored object. Retries only names that it generated itself.
 
 use api::kind::{Cause, Write};
-use api::ownership;
 use http::StatusCode;
 use serde_json::Value;
 
@@ -68,7 +67,7 @@ impl Core {
             let why = "resourceVersion should not be set on objects to be created";
             return Err(Failure::BadRequest(why.to_owned()));
         }
-        let sent = ownership::take(&mut object);
+        let sent = object::take_managers(&mut object);
         metadata::prepare_new(&mut object, namespace);
         if let Some(namespace) = namespace {
             self.check_open(resource, namespace, &object).await?;
@@ -109,19 +108,17 @@ impl Core {
             return Err(Failure::invalid(resource, &name, causes));
         }
         let nothing = Value::Object(serde_json::Map::new());
-        tracking.record(resource, Write::Main, (&nothing, None), (&mut object, sent));
+        let managers = tracking.record(resource, Write::Main, (&nothing, None), (&object, sent));
         let key = resource.key(namespace, &name);
         if self.store.get(&key).await?.is_some() {
             return Ok(None);
         }
         let permit = admission::admit(self, resource, &mut object, None, options.dry_run)?;
+        let bytes = object::encode_with(resource, &object, managers.as_deref());
         if options.dry_run {
-            return Ok(Some(Object {
-                bytes: object::encode(resource, &object),
-                revision: 0,
-            }));
+            return Ok(Some(Object { bytes, revision: 0 }));
         }
-        let Some(entry) = self.insert(resource, &key, &object).await? else {
+        let Some(entry) = self.insert(resource, &key, &object, bytes).await? else {
             return Ok(None);
         };
         permit.keep();

@@ -63,10 +63,7 @@ impl Memo {
 
     /// The memo of a stored entry: parsed at the first question, shared afterwards.
     pub fn of<'a>(resource: &Resource, entry: &'a Entry) -> &'a Self {
-        entry.memo(|entry| match serde_json::from_slice(&entry.value) {
-            Ok(object) => Self::new(resource, &object),
-            Err(_) => Self::default(),
-        })
+        entry.memo(|entry| Self::new(resource, &Object::from(entry).split(resource).0))
     }
 
     /// The memo of an entry as a view shows it: the store keeps only that of the stored kind.
@@ -75,24 +72,47 @@ impl Memo {
     }
 }
 
-/// Serialises an object for the store: fixed head, metadata without resourceVersion, then the other fields.
+/// Serialises an object for the store: fixed head, managedFields, metadata without resourceVersion, then the other
+/// fields.
 pub(crate) fn encode(resource: &Resource, object: &Value) -> Bytes {
+    encode_with(resource, object, None)
+}
+
+/// Serialises an object whose managedFields are at hand as text; `None`: they are in the object, if it has any.
+pub(crate) fn encode_with(resource: &Resource, object: &Value, managers: Option<&[u8]>) -> Bytes {
     match &resource.kind.stored_as {
-        None => write_object(&resource.stored_head, object).into(),
+        None => write_object(&resource.stored_head, object, managers).into(),
         Some(view) => {
             let mut object = object.clone();
             (view.to_stored)(&mut object);
-            write_object(&resource.stored_head, &object).into()
+            write_object(&resource.stored_head, &object, managers).into()
         }
     }
 }
 
-fn write_object(head: &str, object: &Value) -> Vec<u8> {
-    let mut out = Vec::with_capacity(2048);
+/// What managedFields begin with: they come first in the metadata, so that readers who do not need them can skip them
+/// without parsing.
+const MANAGERS: &[u8] = b"\"managedFields\":";
+
+fn write_object(head: &str, object: &Value, managers: Option<&[u8]>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4096);
     out.extend_from_slice(head.as_bytes());
     let empty = Map::new();
     let metadata = object["metadata"].as_object().unwrap_or(&empty);
-    write_members(&mut out, metadata, true, &["resourceVersion"]);
+    let first = out.len();
+    match (managers, metadata.get("managedFields")) {
+        (Some(managers), _) => {
+            out.extend_from_slice(MANAGERS);
+            out.extend_from_slice(managers);
+        }
+        (None, Some(managers)) => {
+            out.extend_from_slice(MANAGERS);
+            push_json(&mut out, managers);
+        }
+        (None, None) => {}
+    }
+    let first = out.len() == first;
+    write_members(&mut out, metadata, first, &["resourceVersion", "managedFields"]);
     out.push(b'}');
     let fields = object.as_object().unwrap_or(&empty);
     write_members(&mut out, fields, false, &["kind", "apiVersion", "metadata"]);
@@ -142,7 +162,7 @@ impl Object {
             out.extend_from_slice(b"\",");
         }
         if resource.kind.stored_as.is_some() {
-            let shown = write_object(&resource.head, &self.to_value(resource));
+            let shown = write_object(&resource.head, &self.to_value(resource), None);
             out.extend_from_slice(shown.get(resource.head.len()..).unwrap_or_default());
         } else {
             // Everything in the store was written by `encode`, so the head is there.
@@ -159,7 +179,26 @@ impl Object {
 
     /// The object as a value, with its resourceVersion.
     pub fn to_value(&self, resource: &Resource) -> Value {
-        let mut value: Value = serde_json::from_slice(&self.bytes).unwrap_or_default();
+        self.complete(resource, serde_json::from_slice(&self.bytes).unwrap_or_default())
+    }
+
+    /// The object as a value without its managedFields, and those as text. They are half of many an object, and most
+    /// readers have no use for them.
+    pub fn split(&self, resource: &Resource) -> (Value, Option<&[u8]>) {
+        let rest = self.bytes.get(resource.stored_head.len()..).unwrap_or_default();
+        let Some(list) = rest.strip_prefix(MANAGERS).and_then(list_at_start) else {
+            return (self.to_value(resource), None);
+        };
+        let after = &rest[MANAGERS.len() + list.len()..];
+        let mut text = Vec::with_capacity(self.bytes.len());
+        text.extend_from_slice(resource.stored_head.as_bytes());
+        text.extend_from_slice(after.strip_prefix(b",").unwrap_or(after));
+        let value = serde_json::from_slice(&text).unwrap_or_default();
+        (self.complete(resource, value), Some(list))
+    }
+
+    /// What is not stored: the revision, and the kind of a view.
+    fn complete(&self, resource: &Resource, mut value: Value) -> Value {
         if let Some(view) = &resource.kind.stored_as {
             (view.from_stored)(&mut value);
             value["kind"] = resource.kind.kind.into();
@@ -170,6 +209,36 @@ impl Object {
         }
         value
     }
+}
+
+/// The JSON list that the text begins with.
+fn list_at_start(text: &[u8]) -> Option<&[u8]> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' if !in_string => depth += 1,
+            b']' if !in_string => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return text.get(..=at);
+                }
+            }
+            _ if depth == 0 => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Takes the managedFields out of an object.
+pub(crate) fn take_managers(object: &mut Value) -> Option<Value> {
+    object
+        .get_mut("metadata")?
+        .as_object_mut()?
+        .remove("managedFields")
 }
 
 /// The object's `metadata`, made where it is missing or no object.
@@ -199,4 +268,22 @@ pub(crate) fn has_finalizers(object: &Value) -> bool {
     object["metadata"]["finalizers"]
         .as_array()
         .is_some_and(|list| !list.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_list_is_found_without_parsing() {
+        for (text, list) in [
+            (r#"[{"a":"]\"["}],"b":1"#, Some(r#"[{"a":"]\"["}]"#)),
+            ("[[],[]]}", Some("[[],[]]")),
+            ("[", None),
+            ("x[]", None),
+            ("", None),
+        ] {
+            assert_eq!(list_at_start(text.as_bytes()), list.map(str::as_bytes), "{text}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::body::{self, Body, MAX_REQUEST, Response};
 use crate::call::Call;
 use crate::decode::{self, Parsed};
 use crate::status::Failure;
+use crate::write::Live;
 use crate::{apply, strategic, tracking, update};
 
 /// The most operations that a JSON patch may have; upstream's limit.
@@ -41,7 +42,7 @@ pub(crate) async fn patch(call: &Call, body: Body, write: Write) -> Result<Respo
     let patch = Patch::parse(&call.headers, &bytes)?;
     let change = update::change(call, write)?;
     let root = &call.resource.type_name;
-    let written = change.apply(|object| patch.apply(root, object)).await?;
+    let written = change.apply(|live| patch.apply_to(root, live)).await?;
     call.respond_written(StatusCode::OK, &written)
 }
 
@@ -84,6 +85,21 @@ impl Patch {
             Ok(Self::Merge(parsed))
         } else {
             Ok(Self::Strategic(parsed))
+        }
+    }
+
+    /// The patched object; its managedFields are left out unless the patch is about them.
+    fn apply_to(&self, root: &str, live: Live<'_>) -> Result<Parsed, Failure> {
+        let about_managers = match self {
+            Self::Json(_) => true,
+            Self::Merge(patch) | Self::Strategic(patch) => {
+                patch.value.pointer("/metadata/managedFields").is_some()
+            }
+        };
+        if about_managers {
+            self.apply(root, &live.whole())
+        } else {
+            self.apply(root, live.object)
         }
     }
 

@@ -65,7 +65,7 @@ async fn apply_scale(call: &Call, scale: &Value) -> Result<Response, Failure> {
         tracking: Tracking::Applied,
         ..update::change(call, Write::Main)?
     };
-    let written = change.apply(|object| configuration.merge_into(object)).await?;
+    let written = change.apply(|live| configuration.merge_into(live)).await?;
     respond(&scale_of(&written.object.to_value(resource)))
 }
 
@@ -74,7 +74,8 @@ async fn write(
     mut change: impl FnMut(&Value) -> Result<Value, Failure> + Send,
 ) -> Result<Response, Failure> {
     let written = update::change_of(call, Write::Main, "scale")?
-        .apply(|object| {
+        .apply(|live| {
+            let object = live.object;
             let scale = change(&scale_of(object))?;
             let replicas = replicas(meta_str(object, "name"), &scale)?;
             let mut object = object.clone();

@@ -107,7 +107,8 @@ fn write_columns(resource: &Resource, out: &mut Vec<u8>) {
 }
 
 fn write_row(resource: &Resource, object: &Object, include: Include, out: &mut Vec<u8>) {
-    let value = object.to_value(resource);
+    // The managedFields of thousands of rows are of no use to a terminal.
+    let (value, _) = object.split(resource);
     out.extend_from_slice(b"{\"cells\":");
     push_json(
         out,

@@ -3,14 +3,16 @@
 //! Flows in: the writer's name, the object before and after. Flows out: the object with its managedFields. The server's
 //! own writes leave no trace. Which fields changed is `api::ownership`'s to find out.
 
+use std::borrow::Cow;
+
 use api::kind::{Subresource, Write};
-use api::ownership::{self, Manager, Part, Writing};
+use api::ownership::{self, Entry, Manager, Part, Writing};
 use http::{HeaderMap, header};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::call::Call;
 use crate::metadata;
-use crate::object::metadata_mut;
 use crate::resource::Resource;
 use crate::status::{Failure, Subject};
 
@@ -38,50 +40,53 @@ impl Tracking {
         Ok(Self::Update(manager(&call.resource, name, subresource)))
     }
 
-    /// Sets the managedFields of `new`. `sent` are those that the client sent, `kept` those that are stored.
-    pub fn record(
+    /// The managedFields of `new`, as text. `sent` are those that the client sent, `kept` those that are stored.
+    pub fn record<'a>(
         &self,
         resource: &Resource,
         write: Write,
-        (old, kept): (&Value, Option<&Value>),
-        (new, sent): (&mut Value, Option<Value>),
-    ) {
-        let list = match self {
-            Self::Nobody => kept.cloned(),
-            Self::Applied => sent,
-            Self::Update(manager) => {
-                let writing = Writing {
-                    root: &resource.type_name,
-                    manager,
-                    part: part(resource, write),
-                    now: &metadata::now(),
-                };
-                let base = base(manager, sent, kept);
-                ownership::updated(&writing, old, new, base)
-            }
+        (old, kept): (&Value, Option<&'a [u8]>),
+        (new, sent): (&Value, Option<Value>),
+    ) -> Option<Cow<'a, [u8]>> {
+        let kept = kept.map(Cow::Borrowed);
+        let manager = match self {
+            Self::Nobody => return kept,
+            Self::Applied => return sent.map(|list| list.to_string().into_bytes().into()),
+            Self::Update(manager) => manager,
         };
-        if let Some(list) = list {
-            metadata_mut(new).insert("managedFields".to_owned(), list);
+        let writing = Writing {
+            root: &resource.type_name,
+            manager,
+            part: part(resource, write),
+            now: &metadata::now(),
+        };
+        let base = match sent.filter(|_| manager.subresource.is_empty()) {
+            Some(sent) => replaced(&sent, kept),
+            None => kept,
+        };
+        let list = || base.as_deref().map(entries).unwrap_or_default();
+        match ownership::updated(&writing, old, new, list) {
+            Some(list) if list.is_empty() => None,
+            Some(list) => serde_json::to_vec(&list).ok().map(Cow::Owned),
+            None => base,
         }
     }
 }
 
-/// The entries that a write begins with: a client may replace them, and empty them with `[{}]` or `[]`; one that does
-/// not know them leaves them out.
-fn base(manager: &Manager, sent: Option<Value>, kept: Option<&Value>) -> Option<Value> {
-    let own = sent.filter(|_| manager.subresource.is_empty());
-    let Some(own) = own.as_ref().and_then(Value::as_array) else {
-        return kept.cloned();
-    };
+/// A client may replace the entries, and empty them with `[{}]` or `[]`.
+fn replaced<'a>(sent: &Value, kept: Option<Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
     let is_blank = |entry: &Value| entry.as_object().is_some_and(serde_json::Map::is_empty);
-    if own.is_empty() || (own.len() == 1 && own.iter().all(is_blank)) {
-        return None;
+    match sent.as_array().map(Vec::as_slice) {
+        Some([]) => None,
+        Some([entry]) if is_blank(entry) => None,
+        _ if Vec::<Entry>::deserialize(sent).is_ok() => Some(sent.to_string().into_bytes().into()),
+        _ => kept,
     }
-    let own = Value::Array(own.clone());
-    match ownership::read(&own) {
-        Some(_) => Some(own),
-        None => kept.cloned(),
-    }
+}
+
+/// Reads managedFields. What cannot be read owns nothing.
+pub(crate) fn entries(text: &[u8]) -> Vec<Entry> {
+    serde_json::from_slice(text).unwrap_or_default()
 }
 
 /// What a write may touch.
@@ -176,14 +181,12 @@ mod tests {
 
     #[test]
     fn clients_may_reset_the_entries() {
-        let manager = Manager::default();
-        let kept = json!([{"manager": "a", "operation": "Update", "fieldsV1": {}}]);
+        let kept = br#"[{"manager":"a","operation":"Update","fieldsV1":{}}]"#;
         let sent = json!([{"manager": "b", "operation": "Apply", "fieldsV1": {}}]);
-        let of = |sent: Option<Value>| base(&manager, sent, Some(&kept));
-        assert_eq!(of(None), Some(kept.clone()));
-        assert_eq!(of(Some(json!([{}]))), None);
-        assert_eq!(of(Some(json!([]))), None);
-        assert_eq!(of(Some(sent.clone())), Some(sent));
-        assert_eq!(of(Some(json!([{"manager": "b"}]))), Some(kept.clone()));
+        let of = |sent: &Value| replaced(sent, Some(Cow::Borrowed(kept)));
+        assert_eq!(of(&json!([{}])), None);
+        assert_eq!(of(&json!([])), None);
+        assert_eq!(of(&sent), Some(sent.to_string().into_bytes().into()));
+        assert_eq!(of(&json!([{"manager": "b"}])), Some(Cow::Borrowed(&kept[..])));
     }
 }

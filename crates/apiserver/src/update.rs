@@ -11,14 +11,14 @@ use crate::decode::{self, Parsed};
 use crate::query::WriteOptions;
 use crate::status::Failure;
 use crate::tracking::Tracking;
-use crate::write::Change;
+use crate::write::{Change, Live};
 
 /// Serves a PUT on an object (`write` main) or its `/status`.
 pub(crate) async fn update(call: &Call, body: Body, write: Write) -> Result<Response, Failure> {
     let bytes = body::collect(body).await?;
     let parsed = decode::body(&call.headers, &bytes)?;
     let change = change(call, write)?;
-    let take = |_: &_| {
+    let take = |_: Live<'_>| {
         Ok(Parsed {
             value: parsed.value.clone(),
             duplicates: parsed.duplicates.clone(),

@@ -3,6 +3,7 @@
 //! Flows in: a value from a client and what is stored. Flows out: the stored object. Optimistic concurrency is the store's;
 //! a change is made again on the newer version when another writer was faster, unless the client named a version.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use api::kind::Write;
@@ -18,7 +19,7 @@ use crate::query::{FieldValidation, WriteOptions};
 use crate::resource::Resource;
 use crate::server::Core;
 use crate::status::{Failure, Subject};
-use crate::tracking::Tracking;
+use crate::tracking::{self, Tracking};
 
 /// How often a change is made again because another writer was faster.
 const ATTEMPTS: usize = 64;
@@ -88,6 +89,27 @@ fn check_type(resource: &Resource, value: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
+/// An object that is to be changed.
+#[derive(Clone, Copy)]
+pub(crate) struct Live<'a> {
+    /// The object, without its managedFields.
+    pub object: &'a Value,
+    /// Its managedFields, as text.
+    pub managers: Option<&'a [u8]>,
+}
+
+impl Live<'_> {
+    /// The object with its managedFields in it.
+    pub fn whole(self) -> Value {
+        let mut whole = self.object.clone();
+        let list = self.managers.and_then(|text| serde_json::from_slice(text).ok());
+        if let Some(list) = list {
+            object::metadata_mut(&mut whole).insert("managedFields".to_owned(), list);
+        }
+        whole
+    }
+}
+
 /// A change of one object: what to read, how to change it, how to write it back.
 pub(crate) struct Change<'a> {
     /// The server.
@@ -109,22 +131,25 @@ pub(crate) struct Change<'a> {
 impl Change<'_> {
     /// Reads the object, lets `change` make a new one of it, and writes that.
     ///
-    /// `change` gets the object with its resourceVersion. If the value it returns carries a resourceVersion, it must be
+    /// `change` gets the object with its resourceVersion, and its managedFields apart. If the value it returns carries a resourceVersion, it must be
     /// the current one.
     pub async fn apply(
         &self,
-        mut change: impl FnMut(&Value) -> Result<Parsed, Failure> + Send,
+        mut change: impl FnMut(Live<'_>) -> Result<Parsed, Failure> + Send,
     ) -> Result<Written, Failure> {
         let Self { core, resource, .. } = *self;
         let key = resource.key(self.namespace, self.name);
         for _ in 0..ATTEMPTS {
             let entry = core.read(resource, &key, self.name).await?;
-            let mut old = Object::from(&*entry).to_value(resource);
-            let parsed = change(&old)?;
-            let kept = ownership::take(&mut old);
+            let stored = Object::from(&*entry);
+            let (old, kept) = stored.split(resource);
+            let parsed = change(Live {
+                object: &old,
+                managers: kept,
+            })?;
             self.check_identity(&old, &parsed.value)?;
             let (mut new, warnings) = decode(resource, parsed, self.options.fields)?;
-            let sent = ownership::take(&mut new);
+            let sent = object::take_managers(&mut new);
             (resource.kind.default)(&mut new);
             (resource.kind.prepare)(&mut new, Some(&old), self.write);
             metadata::prepare_changed(&mut new, &old);
@@ -132,12 +157,12 @@ impl Change<'_> {
             if !causes.is_empty() {
                 return Err(Failure::invalid(resource, self.name, causes));
             }
-            let before = (&old, kept.as_ref());
-            self.tracking
-                .record(resource, self.write, before, (&mut new, sent));
-            self.keep_times(&entry, &mut new, kept);
+            let managers = self
+                .tracking
+                .record(resource, self.write, (&old, kept), (&new, sent));
             let permit = admission::admit(core, resource, &mut new, Some(&old), self.options.dry_run)?;
-            if let Some(object) = self.store(&entry, &new).await? {
+            let managers = self.with_times(&entry, &new, kept, managers);
+            if let Some(object) = self.store(&entry, &new, managers.as_deref()).await? {
                 permit.keep();
                 return Ok(Written { object, warnings });
             }
@@ -155,26 +180,29 @@ impl Change<'_> {
         for _ in 0..ATTEMPTS {
             let entry = self.core.read(self.resource, &key, self.name).await?;
             let new = change(&Object::from(&*entry).to_value(self.resource))?;
-            if let Some(object) = self.store(&entry, &new).await? {
+            if let Some(object) = self.store(&entry, &new, None).await? {
                 return Ok(object);
             }
         }
         Err(Failure::modified(self.resource, self.name))
     }
 
-    /// An apply that changes nothing but when it was made is none.
-    fn keep_times(&self, entry: &Entry, new: &mut Value, kept: Option<Value>) {
-        let (Some(kept), Tracking::Applied) = (kept, &self.tracking) else {
-            return;
+    /// An apply that changes nothing but when it was made is none: its times stay as they are.
+    fn with_times<'a>(
+        &self,
+        entry: &Entry,
+        new: &Value,
+        kept: Option<&'a [u8]>,
+        managers: Option<Cow<'a, [u8]>>,
+    ) -> Option<Cow<'a, [u8]>> {
+        let (Tracking::Applied, Some(before), Some(after)) = (&self.tracking, kept, &managers) else {
+            return managers;
         };
-        let list = &mut new["metadata"]["managedFields"];
-        if !ownership::same_but_times(&kept, list) {
-            return;
+        let same = ownership::same_but_times(&tracking::entries(before), &tracking::entries(after));
+        if same && object::encode_with(self.resource, new, kept) == entry.value {
+            return Some(Cow::Borrowed(before));
         }
-        let list = std::mem::replace(list, kept);
-        if object::encode(self.resource, new) != entry.value {
-            new["metadata"]["managedFields"] = list;
-        }
+        managers
     }
 
     /// What the client says about version and identity must hold.
@@ -203,9 +231,14 @@ impl Change<'_> {
     }
 
     /// Writes the new state over `entry`. `None`: another writer was faster.
-    async fn store(&self, entry: &Arc<Entry>, new: &Value) -> Result<Option<Object>, Failure> {
+    async fn store(
+        &self,
+        entry: &Arc<Entry>,
+        new: &Value,
+        managers: Option<&[u8]>,
+    ) -> Result<Option<Object>, Failure> {
         let Self { core, resource, .. } = *self;
-        let bytes = object::encode(resource, new);
+        let bytes = object::encode_with(resource, new, managers);
         if bytes == entry.value || self.options.dry_run {
             return Ok(Some(Object {
                 bytes,
@@ -262,9 +295,9 @@ impl Core {
         resource: &Resource,
         key: &str,
         new: &Value,
+        bytes: bytes::Bytes,
     ) -> Result<Option<Arc<Entry>>, Failure> {
-        self.put(resource, key, new, object::encode(resource, new), Expect::Absent)
-            .await
+        self.put(resource, key, new, bytes, Expect::Absent).await
     }
 
     /// Stores a new version. `None`: another writer was faster.

@@ -95,12 +95,11 @@ impl Walk {
         let empty = Map::new();
         let (before, after) = (old.unwrap_or(&empty), new.unwrap_or(&empty));
         for (name, value) in before {
-            self.below(
-                element::field(name),
-                grain.below(name),
-                Some(value),
-                after.get(name),
-            );
+            let now = after.get(name);
+            // Most are the same: no path is made for them.
+            if now != Some(value) {
+                self.below(element::field(name), grain.below(name), Some(value), now);
+            }
         }
         for (name, value) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
             // In a struct that was there, these were there too, if only empty.

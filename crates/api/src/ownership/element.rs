@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 /// A field of a struct or the key of a map.
 pub(super) fn field(name: &str) -> String {
-    format!("f:{name}")
+    ["f:", name].concat()
 }
 
 /// The item of a list that is a set of scalars.

@@ -2,9 +2,10 @@
 //!
 //! Flows in and out: the list as JSON, in upstream's order. Entries whose fields nobody asked about are kept as they are.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::set::FieldSet;
 
@@ -49,45 +50,10 @@ impl Entry {
         same && (applied || self.manager.api_version == manager.api_version)
     }
 
-    fn from_json(value: &Value) -> Option<Self> {
-        let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
-        let applied = match value["operation"].as_str() {
-            Some("Apply") => true,
-            Some("Update") => false,
-            _ => return None,
-        };
-        Some(Self {
-            manager: Manager {
-                name: text("manager"),
-                subresource: text("subresource"),
-                api_version: text("apiVersion"),
-            },
-            applied,
-            time: text("time"),
-            fields: FieldSet::from_json(&value["fieldsV1"]),
-        })
-    }
-
-    fn to_json(&self) -> Value {
-        let mut value = json!({
-            "manager": self.manager.name,
-            "operation": if self.applied { "Apply" } else { "Update" },
-            "apiVersion": self.manager.api_version,
-            "fieldsType": "FieldsV1",
-            "fieldsV1": self.fields.to_json(),
-        });
-        for (field, text) in [("time", &self.time), ("subresource", &self.manager.subresource)] {
-            if !text.is_empty() {
-                value[field] = text.as_str().into();
-            }
-        }
-        value
-    }
-
     fn order(&self, other: &Self) -> Ordering {
-        let key = |entry: &Self| (!entry.applied, entry.time.clone(), entry.manager.name.clone());
-        key(self)
-            .cmp(&key(other))
+        (other.applied.cmp(&self.applied))
+            .then_with(|| self.time.cmp(&other.time))
+            .then_with(|| self.manager.name.cmp(&other.manager.name))
             .then_with(|| self.manager.api_version.cmp(&other.manager.api_version))
             .then_with(|| self.manager.subresource.cmp(&other.manager.subresource))
     }
@@ -105,33 +71,80 @@ impl Entry {
     }
 }
 
-/// Reads `metadata.managedFields`. `None`: it is no such list.
-#[must_use]
-pub fn read(list: &Value) -> Option<Vec<Entry>> {
-    list.as_array()?.iter().map(Entry::from_json).collect()
+/// An entry as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    #[serde(default)]
+    api_version: Cow<'a, str>,
+    #[serde(default)]
+    fields_type: Cow<'a, str>,
+    #[serde(rename = "fieldsV1", default)]
+    fields: Cow<'a, FieldSet>,
+    #[serde(default)]
+    manager: Cow<'a, str>,
+    operation: Operation,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    subresource: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    time: Cow<'a, str>,
 }
 
-/// Writes `metadata.managedFields`; `None` for an empty one.
-#[must_use]
-pub fn write(mut entries: Vec<Entry>) -> Option<Value> {
+#[derive(Serialize, Deserialize)]
+enum Operation {
+    Apply,
+    Update,
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Written::deserialize(deserializer)?;
+        Ok(Self {
+            manager: Manager {
+                name: written.manager.into_owned(),
+                subresource: written.subresource.into_owned(),
+                api_version: written.api_version.into_owned(),
+            },
+            applied: matches!(written.operation, Operation::Apply),
+            time: written.time.into_owned(),
+            fields: written.fields.into_owned(),
+        })
+    }
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let written = Written {
+            api_version: Cow::Borrowed(&self.manager.api_version),
+            fields_type: Cow::Borrowed("FieldsV1"),
+            fields: Cow::Borrowed(&self.fields),
+            manager: Cow::Borrowed(&self.manager.name),
+            operation: if self.applied {
+                Operation::Apply
+            } else {
+                Operation::Update
+            },
+            subresource: Cow::Borrowed(&self.manager.subresource),
+            time: Cow::Borrowed(&self.time),
+        };
+        written.serialize(serializer)
+    }
+}
+
+/// Puts entries in upstream's order, without empty ones, and the oldest updaters as one where there are too many.
+pub(super) fn settle(entries: &mut Vec<Entry>) {
     entries.retain(|entry| !entry.fields.is_empty());
-    cap(&mut entries);
+    cap(entries);
     entries.sort_by(Entry::order);
-    (!entries.is_empty()).then(|| entries.iter().map(Entry::to_json).collect())
 }
 
 /// Whether two lists differ in nothing but the times of their entries.
 #[must_use]
-pub fn same_but_times(a: &Value, b: &Value) -> bool {
-    let timeless = |list: &Value| {
-        let entries = list.as_array().into_iter().flatten().cloned();
-        let entries = entries.map(|mut entry| {
-            entry.as_object_mut().map(|fields| fields.remove("time"));
-            entry.to_string()
-        });
-        entries.collect::<std::collections::BTreeSet<_>>()
+pub fn same_but_times(a: &[Entry], b: &[Entry]) -> bool {
+    let same = |one: &Entry, other: &Entry| {
+        one.manager == other.manager && one.applied == other.applied && one.fields == other.fields
     };
-    timeless(a) == timeless(b)
+    a.len() == b.len() && a.iter().all(|entry| b.iter().any(|other| same(entry, other)))
 }
 
 /// Lets the oldest of too many updaters become one.
@@ -162,6 +175,8 @@ fn cap(entries: &mut Vec<Entry>) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -174,17 +189,18 @@ mod tests {
             },
             applied,
             time: format!("2026-01-01T00:00:{at:02}Z"),
-            fields: FieldSet::from_json(&json!({"f:data": {(format!("f:k{at}")): {}}})),
+            fields: FieldSet::deserialize(json!({"f:data": {(format!("f:k{at}")): {}}})).expect("is a set"),
         };
-        let entries: Vec<Entry> = (0..15).map(|at| entry(at, at == 0)).collect();
-        let list = write(entries).expect("has entries");
-        let read = read(&list).expect("is a list of entries");
-        let updaters: Vec<&Entry> = read.iter().filter(|entry| !entry.applied).collect();
+        let mut entries: Vec<Entry> = (0..15).map(|at| entry(at, at == 0)).collect();
+        settle(&mut entries);
+        let updaters: Vec<&Entry> = entries.iter().filter(|entry| !entry.applied).collect();
         assert_eq!(updaters.len(), MAX_UPDATERS);
-        assert!(read[0].applied);
+        assert!(entries[0].applied);
         assert_eq!(updaters[0].manager.name, ANCIENT);
         assert_eq!(updaters[0].fields.paths().len(), 5);
         assert_eq!(updaters[0].time, "2026-01-01T00:00:05Z");
-        assert_eq!(write(read), Some(list));
+        let list = json!(entries);
+        assert_eq!(list[0]["operation"], "Apply");
+        assert_eq!(Vec::<Entry>::deserialize(list).ok(), Some(entries));
     }
 }

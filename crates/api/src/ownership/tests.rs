@@ -48,15 +48,16 @@ impl Thing {
             yielding,
         )?;
         self.object = without_nulls(applied.object);
-        self.store(applied.entries);
+        self.entries = applied.entries;
         Ok(())
     }
 
     fn update(&mut self, name: &str, new: Value) {
         let manager = manager(name, "v1");
-        let list = write(self.entries.clone());
-        let list = updated(&self.writing(&manager), &self.object, &new, list);
-        self.entries = list.as_ref().and_then(read).unwrap_or_default();
+        let entries = || self.entries.clone();
+        if let Some(entries) = updated(&self.writing(&manager), &self.object, &new, entries) {
+            self.entries = entries;
+        }
         self.object = new;
     }
 
@@ -69,16 +70,12 @@ impl Thing {
         }
     }
 
-    fn store(&mut self, entries: Vec<Entry>) {
-        self.entries = write(entries).and_then(|list| read(&list)).unwrap_or_default();
-    }
-
     fn fields(&self, name: &str, applied: bool) -> Value {
         let entry = self
             .entries
             .iter()
             .find(|entry| entry.is_of(&manager(name, "v1"), applied));
-        entry.map_or(Value::Null, |entry| entry.fields.to_json())
+        entry.map_or(Value::Null, |entry| json!(entry.fields))
     }
 }
 
