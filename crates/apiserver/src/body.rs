@@ -2,6 +2,8 @@
 //!
 //! Flows in: bytes and streams. Flows out: `http` messages with one body type. Never looks inside a body.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
 use http_body::{Body as _, Frame};
@@ -24,6 +26,9 @@ pub(crate) type Response = http::Response<Body>;
 
 /// The most bytes that a request body may have.
 pub(crate) const MAX_REQUEST: usize = 3 * 1024 * 1024;
+
+/// How long a client may take to send a body.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A body of known bytes.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
@@ -56,8 +61,15 @@ pub(crate) fn typed(code: StatusCode, media: &'static str, bytes: impl Into<Byte
     response
 }
 
-/// The whole body of a request, refused when it is too large.
-pub(crate) async fn collect(mut body: Body) -> Result<Bytes, Failure> {
+/// The whole body of a request, refused when it is too large or too slow.
+pub(crate) async fn collect(body: Body) -> Result<Bytes, Failure> {
+    match tokio::time::timeout(PATIENCE, read(body)).await {
+        Ok(read) => read,
+        Err(_) => Err(Failure::TooSlow(PATIENCE)),
+    }
+}
+
+async fn read(mut body: Body) -> Result<Bytes, Failure> {
     if body.size_hint().lower() > MAX_REQUEST as u64 {
         return Err(Failure::TooLarge(MAX_REQUEST));
     }

@@ -16,6 +16,7 @@ mod body;
 mod bootstrap;
 mod call;
 mod client_certificates;
+mod compress;
 mod create;
 mod decode;
 mod delete;

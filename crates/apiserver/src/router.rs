@@ -17,14 +17,19 @@ use crate::query::Query;
 use crate::server::Core;
 use crate::status::Failure;
 use crate::{
-    binding, create, delete, eviction, finalize, get, list, nodes, patch, review, scale, update, watch,
+    binding, compress, create, delete, eviction, finalize, get, list, nodes, patch, review, scale, update,
+    watch,
 };
 
 /// Serves a request. Boxed, for the future of all verbs together is large.
 pub(crate) fn handle(core: Arc<Core>, request: Request) -> BoxFuture<'static, Response> {
     Box::pin(async move {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let response = route(core, request).await.unwrap_or_else(Failure::into_response);
+        let compressed = compress::is_accepted(request.headers());
+        let mut response = route(core, request).await.unwrap_or_else(Failure::into_response);
+        if compressed {
+            response = compress::large(response).await;
+        }
         tracing::debug!(%method, path, status = response.status().as_u16(), "served");
         response
     })

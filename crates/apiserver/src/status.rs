@@ -4,6 +4,8 @@
 
 mod document;
 
+use std::time::Duration;
+
 use api::kind::Cause;
 use api::ownership::Conflicts;
 use http::{HeaderValue, StatusCode, header};
@@ -75,6 +77,9 @@ pub(crate) enum Failure {
     /// 406
     #[error("only the following media types are accepted: application/json")]
     NotAcceptable,
+    /// 408: the body does not come.
+    #[error("Timeout: the body of the request did not arrive within {} s", .0.as_secs())]
+    TooSlow(Duration),
     /// 409: the name is taken.
     #[error("{} already exists", .0.quoted())]
     AlreadyExists(Subject),
@@ -207,6 +212,7 @@ impl Failure {
             Self::NotFound(_) | Self::NoSuchPath => (StatusCode::NOT_FOUND, "NotFound"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
+            Self::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "Timeout"),
             Self::AlreadyExists(_) => (StatusCode::CONFLICT, "AlreadyExists"),
             Self::Conflict { .. } | Self::ApplyConflict(_) => (StatusCode::CONFLICT, "Conflict"),
             Self::Expired { .. } => (StatusCode::GONE, "Expired"),

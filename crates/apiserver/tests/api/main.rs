@@ -12,6 +12,8 @@ mod errors;
 #[cfg(test)]
 mod evictions;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod patches;
