@@ -117,9 +117,9 @@ async fn spend(call: &Call, pod: &Value, budget: &str, options: WriteOptions) ->
         write: Write::Status,
         options,
     };
-    let spent = change.apply(|budget| {
+    let spent = change.apply(|live| {
         Ok(Parsed {
-            value: spent(&call.resource, budget, meta_str(pod, "name"))?,
+            value: spent(&call.resource, live.object, meta_str(pod, "name"))?,
             duplicates: Vec::new(),
         })
     });
