@@ -1,15 +1,18 @@
 //! An API server and a balancer in this process, and servers that play pods.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apiserver::{ApiServer, Identity, Network, NodeDirectory, NodeService, Version};
 use coracle_balancer::status::Status;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use hyper::{Request, Response};
 use k8s_openapi::api::core::v1::{Event, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
@@ -19,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 /// Nothing in these tests takes longer, unless it fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,7 +40,46 @@ pub const LEAVING: Conditions = [false, true, true];
 /// An API server, with a folder of its own.
 pub struct Cluster {
     client: Client,
+    /// The balancer's way to it.
+    pub door: Arc<Door>,
+    theirs: Client,
     folder: tempfile::TempDir,
+}
+
+/// A way to the API server that can be shut: requests fail and watches end, as if the server were gone.
+#[derive(Default)]
+pub struct Door(Mutex<CancellationToken>);
+
+impl Door {
+    pub fn shut(&self) {
+        self.shutting().cancel();
+    }
+
+    pub fn open(&self) {
+        *self.0.lock().unwrap() = CancellationToken::new();
+    }
+
+    /// Cancelled when it is shut.
+    fn shutting(&self) -> CancellationToken {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn client(self: &Arc<Self>, server: &ApiServer, identity: Identity) -> Client {
+        let (door, service) = (self.clone(), server.service(identity));
+        let pass = move |request: Request<kube::client::Body>| {
+            let (shut, service) = (door.shutting(), service.clone());
+            async move {
+                if shut.is_cancelled() {
+                    return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
+                }
+                let (parts, body) = service.oneshot(request).await?.into_parts();
+                let bytes = body.into_data_stream().take_until(shut.cancelled_owned());
+                let body = StreamBody::new(bytes.map_ok(Frame::data));
+                Ok::<_, tower::BoxError>(Response::from_parts(parts, body))
+            }
+        };
+        Client::new(tower::service_fn(pass), "default")
+    }
 }
 
 struct NoNodes;
@@ -68,8 +111,11 @@ impl Cluster {
             user: "admin".to_owned(),
             groups: vec!["system:masters".to_owned()],
         };
+        let door = Arc::new(Door::default());
         Self {
+            theirs: door.client(&server, identity.clone()),
             client: Client::new(server.service(identity), "default"),
+            door,
             folder,
         }
     }
@@ -95,15 +141,20 @@ impl Cluster {
         let stop = CancellationToken::new();
         let mut config = coracle_balancer::Config::new(socket.clone());
         config.metrics = Some(([127, 0, 0, 1], 0).into());
-        let (client, stopped) = (self.client.clone(), stop.clone());
+        let (client, stopped) = (self.theirs.clone(), stop.clone());
         let task = tokio::spawn(async move { coracle_balancer::run(config, client, stopped).await.unwrap() });
         Balancer { socket, stop, task }
     }
 
     /// A Service; the address it listens on.
     pub async fn service(&self, name: &str) -> SocketAddr {
+        self.service_like(name, json!({"ports": [{"port": PORT}]})).await
+    }
+
+    /// A Service with this spec, one port of which is [`PORT`].
+    pub async fn service_like(&self, name: &str, spec: Value) -> SocketAddr {
         let service: Service = self
-            .create(json!({"metadata": {"name": name}, "spec": {"ports": [{"port": PORT}]}}))
+            .create(json!({"metadata": {"name": name}, "spec": spec}))
             .await;
         let ip = service.spec.unwrap().cluster_ip.unwrap();
         SocketAddr::new(ip.parse().unwrap(), PORT)

@@ -173,3 +173,67 @@ async fn a_taken_port_gives_an_event_and_is_served_once_it_is_free() {
     assert_eq!(get(&mut connect(service)), "a");
     balancer.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_known_last_is_served_while_the_api_server_is_gone() {
+    let cluster = Cluster::start().await;
+    let balancer = cluster.balancer().await;
+    let service = cluster.service("web").await;
+    let (a, b) = (Server::start("a"), Server::start("b"));
+    let (pod_a, pod_b) = (cluster.pod("a", None).await, cluster.pod("b", None).await);
+    cluster.slice("web", &[(&pod_a, &a, READY)]).await;
+    cluster
+        .until("a", |pod| in_service(pod) == Some(("True", "Routed")))
+        .await;
+    let mut kept = connect(service);
+    assert_eq!(get(&mut kept), "a");
+
+    cluster.door.shut();
+    // Meanwhile the world goes on, of which the balancer hears nothing.
+    cluster.delete("a").await;
+    cluster
+        .slice("web", &[(&pod_a, &a, LEAVING), (&pod_b, &b, READY)])
+        .await;
+    let second = cluster.service("second").await;
+    cluster.slice("second", &[]).await;
+    for _ in 0..50 {
+        assert_eq!(get(&mut connect(service)), "a");
+        assert_eq!(get(&mut kept), "a");
+    }
+    assert_eq!(in_service(&cluster.get("b").await), None);
+    assert!(
+        TcpStream::connect(second).is_err(),
+        "nobody has told the balancer"
+    );
+
+    cluster.door.open();
+    cluster
+        .until("a", |pod| in_service(pod) == Some(("False", "Drained")))
+        .await;
+    assert_eq!(get(&mut kept), "b");
+    assert_eq!(get(&mut connect(service)), "b");
+    balancer
+        .until(|status| status.listeners.iter().any(|listener| listener.addr == second))
+        .await;
+    balancer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn external_addresses_of_others_are_complained_about_and_own_ones_served() {
+    let cluster = Cluster::start().await;
+    let balancer = cluster.balancer().await;
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let own = std::net::IpAddr::from([127, 120, high, low]);
+    let spec = serde_json::json!({"ports": [{"port": 8080}], "externalIPs": [own, "192.0.2.1"]});
+    cluster.service_like("web", spec).await;
+    let a = Server::start("a");
+    let pod_a = cluster.pod("a", None).await;
+    cluster.slice("web", &[(&pod_a, &a, READY)]).await;
+    let event = cluster.event("ExternalIPNotServed").await;
+    assert!(event.contains("not 192.0.2.1;"), "{event}");
+    cluster
+        .until("a", |pod| in_service(pod) == Some(("True", "Routed")))
+        .await;
+    assert_eq!(get(&mut connect((own, 8080).into())), "a");
+    balancer.stop().await;
+}
