@@ -8,6 +8,7 @@
 //! [`datapath`] moves bytes and knows no Kubernetes; [`sync`] turns Kubernetes' objects into its routing table.
 
 pub mod datapath;
+pub mod handover;
 mod metrics;
 pub mod status;
 pub mod sync;

@@ -38,6 +38,9 @@ enum Command {
     /// The image catalogue: which program an image name stands for
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// The balancer, which all traffic of Services goes through
+    #[command(subcommand)]
+    Balancer(up::balancer::BalancerCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -49,9 +52,6 @@ enum Command {
     /// Runs a pod's processes; started by the node agent
     #[command(hide = true)]
     Keeper(agent::keeper::Args),
-    /// Balances Services; started by the server
-    #[command(hide = true)]
-    Balancer(up::balancer::BalancerArgs),
     /// The stand-in web server; runs in pods
     #[command(hide = true)]
     Webserver(webserver::Args),
@@ -119,7 +119,7 @@ impl Cli {
         match self.command {
             Command::Keeper(args) => Ok(agent::keeper::main(args)),
             Command::Webserver(args) => Ok(small_runtime()?.block_on(webserver::run(args))),
-            Command::Balancer(args) => up::balancer::main(&args),
+            Command::Balancer(command) => up::balancer::command(command),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Self::command(), "coracle", &mut script);

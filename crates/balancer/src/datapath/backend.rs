@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::counters::{Counter, Tally};
-use super::table::Offer;
+use super::table::{Endpoint, Offer};
 
 /// How a connection to a backend ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,13 @@ impl Backend {
     /// What tells it from others, in every process alike.
     pub(super) fn identity(&self) -> (SocketAddr, &str) {
         (self.addr, &self.owner)
+    }
+
+    pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            addr: self.addr,
+            owner: self.owner.clone(),
+        }
     }
 
     pub(super) fn open(&self) -> u32 {

@@ -1,5 +1,7 @@
 //! One connection: which phase it is in, and its way from one to the next.
 
+use serde::{Deserialize, Serialize};
+
 use super::backend::End;
 use super::core::Core;
 use super::held::Held;
@@ -18,12 +20,14 @@ const TURNS: usize = 16;
 /// A client's connection.
 pub struct Connection {
     pub wires: Wires,
-    phase: Phase,
+    pub phase: Phase,
     /// Waits in the thread's queue to be run.
     pub queued: bool,
 }
 
-enum Phase {
+/// What is known of the conversation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Phase {
     Silent(Silent),
     Opaque(Tunnel),
     Http(Box<Http>),
@@ -75,6 +79,15 @@ impl Connection {
         }
     }
 
+    /// A connection of another process, in this phase.
+    pub fn inherited(wires: Wires, phase: Phase) -> Self {
+        Self {
+            wires,
+            phase,
+            queued: false,
+        }
+    }
+
     /// Does all that can be done now.
     pub fn run(&mut self, core: &mut Core, scratch: &mut [u8]) -> Verdict {
         for _ in 0..TURNS {
@@ -117,7 +130,8 @@ impl Connection {
 
 /// Nothing has been said by either side. The backend connection is open already, for it may be the server that speaks
 /// first; while nothing has been said, any other backend will do as well.
-struct Silent {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Silent {
     /// Whether HTTP/1 is looked for.
     detect: bool,
     /// The client's first bytes, while they can be the beginning of a request line.
@@ -189,6 +203,7 @@ impl Silent {
 /// The backend has had its say; the client gets the rest of it and the end of the stream. What it still sends is read
 /// and dropped for a while, because closing a socket with unread bytes resets it, and a reset destroys what the client
 /// has not read yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ending {
     /// Whether it ends by a reset, because the backend's connection did.
     reset: bool,

@@ -7,20 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::affinity::{Affinity, Pins};
 use super::backend::{Backend, BackendState, BackendStatus};
 use super::core::Times;
+use super::estate::{Give, Inherited};
 use super::ledger::{Ledger, RouteCounts};
 use super::limits;
 use super::listener::{BindError, Listener, ListenerStatus};
 use super::table::{Endpoint, Offer, Protocol, Route, RouteSpec, Table};
 use super::udp::Udp;
 use super::worker::Worker;
+use crate::handover::ChannelError;
 
 /// UDP sessions there may be at once, at one descriptor each.
 const MOST_SESSIONS: usize = 16_384;
@@ -60,6 +63,14 @@ pub enum Command {
     Install(Arc<Table>),
     /// Make this accepted socket, of this listener, yours.
     Adopt(OwnedFd, u32),
+    /// Make this connection of another process yours.
+    Inherit(Box<Inherited>),
+    /// Do nothing until told to go on; dropping this says that you do nothing.
+    Freeze(Sender<()>),
+    /// When frozen: give your connections, and say how it went.
+    Give(Give, Sender<Result<(), ChannelError>>),
+    /// When frozen: go on.
+    Thaw,
     /// End, and every connection with you.
     Stop,
 }
@@ -69,13 +80,12 @@ pub struct Shared {
     pub times: Times,
     /// Connections of each thread.
     pub load: Vec<AtomicU32>,
-    start: Instant,
     /// The newest table that each thread has installed.
     acknowledged: Vec<AtomicU64>,
     queues: Vec<(Sender<Command>, Arc<OwnedFd>)>,
     most: u32,
     full: AtomicBool,
-    notify: Arc<dyn Fn() + Send + Sync>,
+    pub notify: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Shared {
@@ -86,8 +96,11 @@ impl Shared {
 
     /// Microseconds on the datapath's clock.
     pub fn micros(&self) -> u64 {
-        // It starts at a millisecond, because 0 means "no time" in many places.
-        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX - 1000) + 1000
+        // The machine's clock, not one of this process: the state of a connection may be passed on to another. It runs
+        // since boot, and so is never 0, which means "no time" in many places.
+        let now = clock_gettime(ClockId::Monotonic);
+        let part = |number: i64| u64::try_from(number).unwrap_or(0);
+        part(now.tv_sec) * 1_000_000 + part(now.tv_nsec) / 1000
     }
 
     /// A thread has installed a table.
@@ -142,19 +155,21 @@ impl Shared {
 
 /// A running datapath. Stops, with all its connections, when dropped.
 pub struct Datapath {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-    listeners: BTreeMap<SocketAddr, Arc<Listener>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) listeners: BTreeMap<SocketAddr, Arc<Listener>>,
+    /// Listening sockets of another process, until a table has been applied.
+    pub(super) inherited: BTreeMap<SocketAddr, Arc<Listener>>,
     /// What was asked for in vain, and why.
     failed: BTreeMap<SocketAddr, (Arc<str>, BindError)>,
     routes: HashMap<SocketAddr, Arc<Route>>,
     udp: Udp,
-    backends: HashMap<Endpoint, Known>,
-    ledger: Ledger,
+    pub(super) backends: HashMap<Endpoint, Known>,
+    pub(super) ledger: Ledger,
     /// What is remembered of clients, of routes with affinity.
     pins: HashMap<Arc<str>, Arc<Pins>>,
     version: u64,
-    next_listener: u32,
+    pub(super) next_listener: u32,
 }
 
 /// One thread's life. Should it ever panic, the whole process ends and is started anew: with a thread missing no table
@@ -166,10 +181,10 @@ fn run(worker: Worker) {
 }
 
 /// A backend that is in the table, or was and has not been forgotten.
-struct Known {
-    backend: Arc<Backend>,
+pub struct Known {
+    pub(super) backend: Arc<Backend>,
     /// The first table without it, if the newest one is without it.
-    absent_since: Option<u64>,
+    pub(super) absent_since: Option<u64>,
 }
 
 impl Datapath {
@@ -196,7 +211,6 @@ impl Datapath {
         let shared = Arc::new(Shared {
             times: Times::with_hold(settings.hold),
             load: (0..count).map(|_| AtomicU32::new(0)).collect(),
-            start: Instant::now(),
             acknowledged: (0..count).map(|_| AtomicU64::new(0)).collect(),
             queues,
             most: limits::raise(),
@@ -221,6 +235,7 @@ impl Datapath {
             threads,
             udp,
             listeners: BTreeMap::new(),
+            inherited: BTreeMap::new(),
             failed: BTreeMap::new(),
             routes: HashMap::new(),
             backends: HashMap::new(),
@@ -325,6 +340,9 @@ impl Datapath {
             };
             entries.push((listener, route.clone()));
         }
+        for listener in std::mem::take(&mut self.inherited).into_values() {
+            listener.stop();
+        }
         self.routes = wanted.into_iter().collect();
         let table = Arc::new(Table {
             version: self.version,
@@ -336,8 +354,13 @@ impl Datapath {
     }
 
     fn open(&mut self, addr: SocketAddr) -> Result<Arc<Listener>, BindError> {
-        self.next_listener += 1;
-        let listener = Arc::new(Listener::open(self.next_listener, addr)?);
+        let listener = match self.inherited.remove(&addr) {
+            Some(listener) => listener,
+            None => {
+                self.next_listener += 1;
+                Arc::new(Listener::open(self.next_listener, addr)?)
+            }
+        };
         self.listeners.insert(addr, listener.clone());
         Ok(listener)
     }

@@ -26,7 +26,7 @@ pub struct Core {
     /// Where the next choice among equal backends starts.
     pub turn: usize,
     /// Tells registrations with epoll apart.
-    pub generation: u32,
+    generation: u32,
     pub times: Times,
 }
 
@@ -50,6 +50,12 @@ pub struct Times {
 }
 
 impl Core {
+    /// A number for the next registration with epoll.
+    pub fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        self.generation
+    }
+
     /// The state of a thread that has no connection yet.
     pub fn new(epoll: OwnedFd, times: Times, thread: usize) -> Self {
         Self {

@@ -1,10 +1,15 @@
 //! Bytes that a socket would not take yet.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
+
 /// Bytes held back for a socket; no memory while there are none.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Held(Option<Box<Bytes>>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Bytes {
     bytes: Vec<u8>,
     /// How many of them are gone.
@@ -54,6 +59,23 @@ impl Held {
     }
 }
 
+/// In text it is base64.
+impl From<Held> for String {
+    fn from(held: Held) -> Self {
+        BASE64_STANDARD.encode(held.pending())
+    }
+}
+
+impl TryFrom<String> for Held {
+    type Error = base64::DecodeError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut held = Self::default();
+        held.push(&BASE64_STANDARD.decode(text)?);
+        Ok(held)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +92,17 @@ mod tests {
         held.consume(3);
         assert!(held.is_empty());
         assert_eq!(held.pending(), b"");
+    }
+
+    #[test]
+    fn bytes_that_are_left_survive_as_text() {
+        let mut held = Held::default();
+        held.push(&[0, 1, 2, 255]);
+        held.consume(1);
+        let text = serde_json::to_string(&held).unwrap();
+        let again: Held = serde_json::from_str(&text).unwrap();
+        assert_eq!(again.pending(), [1, 2, 255]);
+        let none: Held = serde_json::from_str("\"\"").unwrap();
+        assert!(none.is_empty());
     }
 }

@@ -5,6 +5,8 @@
 //! words, and if it understands more than we do it may. The client can harm nobody but itself that way, for nobody else
 //! ever uses its backend connection.
 
+use serde::{Deserialize, Serialize};
+
 use super::backend::End;
 use super::connection::{Ending, Step};
 use super::core::Core;
@@ -15,6 +17,7 @@ use super::tunnel::Tunnel;
 use super::wires::{Broken, Wires};
 
 /// The state of an HTTP/1 connection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Http {
     /// The message pair under way; `None` between messages.
     exchange: Option<Exchange>,

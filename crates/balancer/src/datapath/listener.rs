@@ -75,6 +75,11 @@ impl Listener {
         })
     }
 
+    /// A listening socket of another process.
+    pub fn inherited(id: u32, addr: SocketAddr, fd: OwnedFd) -> Self {
+        Self { id, addr, fd }
+    }
+
     /// Stops listening, though threads may have it open for a while: the address can be listened on again at once.
     pub fn stop(&self) {
         // It fails only where it does not listen any more.

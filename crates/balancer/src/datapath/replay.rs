@@ -4,13 +4,15 @@
 //! another backend. Never for a request that may have been executed and must not be executed twice: a connection that
 //! broke does not prove that it was not (RFC 9110, 9.2.2).
 
+use serde::{Deserialize, Serialize};
+
 /// How often a request is sent again after a backend broke the connection without a byte of an answer.
 const REPLAYS: u8 = 2;
 /// Longest request that is kept for that, in bytes.
 const MAX_REPLAY: usize = 16 * 1024;
 
 /// What is needed to send the request under way again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Replay {
     /// All that was sent of it.
     bytes: Vec<u8>,

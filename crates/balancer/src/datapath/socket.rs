@@ -10,6 +10,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, connect, getpeername, ipproto,
     recv, send, shutdown, socket_with, sockopt,
 };
+use serde::{Deserialize, Serialize};
 
 /// One end of a connection.
 pub struct Socket {
@@ -30,6 +31,13 @@ pub struct Socket {
     shut: bool,
     /// Large bodies pass: it has been given a large buffer.
     wide: bool,
+}
+
+/// What another process that takes a socket over cannot learn from the socket itself.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct SocketEstate {
+    eof: bool,
+    shut: bool,
 }
 
 /// What reading gave.
@@ -83,6 +91,23 @@ impl Socket {
             eof: false,
             shut: false,
             wide: false,
+        }
+    }
+
+    /// A socket of another process, in this state.
+    pub fn inherited(fd: OwnedFd, estate: SocketEstate) -> Self {
+        Self {
+            eof: estate.eof,
+            shut: estate.shut,
+            ..Self::accepted(fd)
+        }
+    }
+
+    /// Its state, for another process.
+    pub fn estate(&self) -> SocketEstate {
+        SocketEstate {
+            eof: self.eof,
+            shut: self.shut,
         }
     }
 

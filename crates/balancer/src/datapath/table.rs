@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::affinity::{Affinity, position};
 use super::backend::Backend;
 use super::counters::Series;
@@ -45,7 +47,7 @@ pub struct RouteSpec {
 }
 
 /// A place that connections can go to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Its address.
     pub addr: SocketAddr,

@@ -1,5 +1,7 @@
 //! An opaque connection: bytes both ways, each end's half-close passed on, until both are closed.
 
+use serde::{Deserialize, Serialize};
+
 use super::backend::End;
 use super::connection::{Ending, Step};
 use super::core::Core;
@@ -7,6 +9,7 @@ use super::socket::Received;
 use super::wires::{Broken, Wires};
 
 /// An opaque connection. It is never moved once a byte has passed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tunnel {
     /// The backend takes no more bytes: what the client still sends is dropped, what the backend said is delivered.
     deaf: bool,

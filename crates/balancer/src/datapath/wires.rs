@@ -3,6 +3,8 @@
 //! Flows in: bytes for either end. Flows out: the same bytes to its socket, the rest held back until the socket takes
 //! them. Finds a backend, retries elsewhere as long as nothing has been sent, and waits when there is none.
 
+mod estate;
+
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -16,6 +18,8 @@ use super::held::Held;
 use super::socket::{INTEREST, Received, Socket};
 use super::table::Route;
 use super::worker::{Side, token};
+
+pub use estate::{Ends, WiresEstate};
 
 /// A connection to a backend. The socket closes before the count falls.
 pub struct Leg {
@@ -153,8 +157,7 @@ impl Wires {
 
     fn open(&mut self, core: &mut Core, lease: Lease) -> Result<(), Errno> {
         let socket = Socket::connect(lease.backend().addr())?;
-        core.generation = core.generation.wrapping_add(1);
-        let generation = core.generation;
+        let generation = core.next_generation();
         let data = token(self.key, Side::Backend, generation);
         epoll::add(&core.epoll, socket.as_fd(), data, INTEREST)?;
         self.leave = false;

@@ -57,13 +57,13 @@ pub fn token(key: u32, side: Side, generation: u32) -> EventData {
 
 /// The state of one thread.
 pub struct Worker {
-    number: usize,
-    core: Core,
+    pub(super) number: usize,
+    pub(super) core: Core,
     wake: Arc<OwnedFd>,
-    commands: Receiver<Command>,
-    shared: Arc<Shared>,
-    connections: Slab<Connection>,
-    listeners: HashMap<u32, Arc<Listener>>,
+    pub(super) commands: Receiver<Command>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) connections: Slab<Connection>,
+    pub(super) listeners: HashMap<u32, Arc<Listener>>,
     /// The table that is installed.
     version: u64,
     /// Connections to be run in this round.
@@ -133,14 +133,17 @@ impl Worker {
             while let Some(key) = self.core.timers.expired(self.core.now) {
                 self.enqueue(key);
             }
-            self.run_queue(&mut scratch);
+            // Without a table an inherited connection would find no backend, and give up.
+            if self.version != 0 {
+                self.run_queue(&mut scratch);
+            }
         }
     }
 
     fn wait(&self, events: &mut Vec<epoll::Event>) {
         let paused = (self.paused_until != 0).then_some(self.paused_until);
         let next = [self.core.timers.next(), paused].into_iter().flatten().min();
-        let wait = if self.queue.is_empty() {
+        let wait = if self.queue.is_empty() || self.version == 0 {
             next.map(|at| at.saturating_sub(self.shared.now()))
         } else {
             Some(0)
@@ -179,7 +182,7 @@ impl Worker {
         self.enqueue(key);
     }
 
-    fn enqueue(&mut self, key: u32) {
+    pub(super) fn enqueue(&mut self, key: u32) {
         if let Some(connection) = self.connections.get_mut(key as usize)
             && !connection.queued
         {
@@ -211,11 +214,26 @@ impl Worker {
     fn obey(&mut self) -> bool {
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
         while let Ok(command) = self.commands.try_recv() {
-            match command {
-                Command::Install(table) => self.install(&table),
-                Command::Adopt(fd, listener) => self.adopt(fd, listener),
-                Command::Stop => return false,
+            if !self.execute(command) {
+                return false;
             }
+        }
+        true
+    }
+
+    /// Does one thing that the control side, or another thread, has asked for; false to stop.
+    pub(super) fn execute(&mut self, command: Command) -> bool {
+        match command {
+            Command::Install(table) => self.install(&table),
+            Command::Adopt(fd, listener) => self.adopt(fd, listener),
+            Command::Inherit(inherited) => self.inherit(*inherited),
+            Command::Freeze(frozen) => {
+                drop(frozen);
+                return self.frozen();
+            }
+            Command::Stop => return false,
+            // They mean nothing to a thread that runs.
+            Command::Give(..) | Command::Thaw => {}
         }
         true
     }
@@ -302,8 +320,7 @@ impl Worker {
     fn adopt(&mut self, fd: OwnedFd, listener: u32) {
         let entry = self.connections.vacant_entry();
         let key = index(entry.key());
-        self.core.generation = self.core.generation.wrapping_add(1);
-        let generation = self.core.generation;
+        let generation = self.core.next_generation();
         let route = self.core.routes.get(&listener);
         let registered = epoll::add(
             &self.core.epoll,
@@ -344,7 +361,7 @@ fn low(data: u64) -> u32 {
     u32::try_from(data & u64::from(u32::MAX)).unwrap_or(u32::MAX)
 }
 
-fn index(key: usize) -> u32 {
+pub fn index(key: usize) -> u32 {
     // A thread has fewer connections than the process has descriptors.
     u32::try_from(key).unwrap_or(u32::MAX)
 }

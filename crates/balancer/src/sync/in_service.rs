@@ -11,6 +11,7 @@ use std::time::Duration;
 use api::names::IN_SERVICE;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::slices::PodId;
@@ -81,7 +82,51 @@ impl Entry {
     }
 }
 
+/// What one balancer tells the next one of a pod: what a cache may not show yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodEstate {
+    id: PodId,
+    announced: Option<bool>,
+    late: bool,
+    ended: [u32; 3],
+}
+
 impl InService {
+    /// Whether writes are under way.
+    pub fn is_writing(&self) -> bool {
+        self.pods.values().any(|entry| entry.writing)
+    }
+
+    /// What the next balancer must know; `backends` are those that the datapath has.
+    pub fn estate(&self, backends: &[BackendStatus]) -> Vec<PodEstate> {
+        let of = |entry: &Entry| {
+            let mut ended = entry.ended;
+            for backend in backends.iter().filter(|backend| backend.owner == entry.id.uid) {
+                add(&mut ended, backend);
+            }
+            PodEstate {
+                id: entry.id.clone(),
+                announced: entry.announced,
+                late: entry.late,
+                ended,
+            }
+        };
+        self.pods.values().map(of).collect()
+    }
+
+    /// Goes on from what another balancer knew.
+    pub fn inherit(&mut self, pods: Vec<PodEstate>) {
+        for pod in pods {
+            let entry = Entry {
+                announced: pod.announced,
+                late: pod.late,
+                ended: pod.ended,
+                ..Entry::new(pod.id.clone(), false)
+            };
+            self.pods.insert(pod.id.uid, entry);
+        }
+    }
+
     /// Takes in the pods of the cache and of the plan, and forgets those that are in neither. What we wrote ourselves is
     /// newer than what a cache shows.
     pub fn observe<'a>(&mut self, pods: &[Arc<Pod>], planned: impl Iterator<Item = &'a PodId>) {
@@ -122,8 +167,7 @@ impl InService {
     /// Adds up what became of the connections of backends that have drained and are about to be forgotten.
     pub fn ended(&mut self, backend: &BackendStatus) {
         if let Some(entry) = self.pods.get_mut(&backend.owner) {
-            let ends = [backend.moved, backend.finished, backend.cut];
-            entry.ended = std::array::from_fn(|at| entry.ended[at] + ends[at]);
+            add(&mut entry.ended, backend);
         }
     }
 
@@ -204,6 +248,11 @@ impl InService {
     pub fn pod(&self, uid: &str) -> Option<&PodId> {
         self.pods.get(uid).map(|entry| &entry.id)
     }
+}
+
+fn add(ended: &mut [u32; 3], backend: &BackendStatus) {
+    let ends = [backend.moved, backend.finished, backend.cut];
+    *ended = std::array::from_fn(|at| ended[at] + ends[at]);
 }
 
 fn is_announced(pod: &Pod) -> bool {

@@ -7,6 +7,7 @@
 
 mod bind_errors;
 mod coming;
+mod handover;
 mod in_service;
 mod plan;
 mod port;
@@ -17,7 +18,9 @@ mod status_socket;
 mod write;
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use informer::{Informer, Recorder};
@@ -29,15 +32,28 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::datapath::{Settings, StartError};
+use crate::handover::{HandoverError, Heir};
 use crate::metrics::{self, Snapshot};
 use crate::status::Status;
+pub use in_service::PodEstate;
 use rounds::Rounds;
 
 /// What can be chosen about a balancer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Where the status document can be read: a Unix socket, made anew at start.
     pub status_socket: PathBuf,
+    /// Where this balancer takes over from another, and waits for the next: a Unix socket in a folder of this user alone.
+    pub handover_socket: PathBuf,
+    /// Where somebody keeps copies of a crashed balancer's listening sockets, if somebody does: see
+    /// [`Spare`](crate::handover::Spare).
+    pub spare_socket: Option<PathBuf>,
+    /// Another balancer runs: if it does not hand over, this one must not begin.
+    pub must_inherit: bool,
+    /// Called when this process is about to be the balancer, or is it again because the next one has failed.
+    pub announce: Arc<dyn Fn() + Send + Sync>,
+    /// Open files that whoever is the balancer holds.
+    pub keepsakes: Vec<Arc<OwnedFd>>,
     /// Where Prometheus finds the counters; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
     /// Threads of the datapath; 0: one a core.
@@ -47,11 +63,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// The usual choices, with the status document at this path, and no metrics.
-    pub fn new(status_socket: PathBuf) -> Self {
+    /// The usual choices, with these Unix sockets, and no metrics.
+    pub fn new(status_socket: PathBuf, handover_socket: PathBuf) -> Self {
         let Settings { threads, hold } = Settings::default();
         Self {
             status_socket,
+            handover_socket,
+            spare_socket: None,
+            must_inherit: false,
+            announce: Arc::new(|| {}),
+            keepsakes: Vec::new(),
             metrics: None,
             threads,
             hold,
@@ -65,23 +86,28 @@ pub enum BalancerError {
     /// The datapath's threads.
     #[error("cannot start the datapath")]
     Datapath(#[from] StartError),
-    /// The Unix socket of the status document.
+    /// A Unix socket: the status document's, or the handover's.
     #[error("cannot listen at {path}")]
-    StatusSocket {
+    UnixSocket {
         /// Its path.
         path: PathBuf,
         /// Why.
         #[source]
         source: std::io::Error,
     },
+    /// The balancer that runs does not hand over; it serves on.
+    #[error("cannot take over from the balancer that runs")]
+    Handover(#[from] HandoverError),
 }
 
-/// What others ask of the loop, and where the answer goes.
+/// What others want of the loop, and where the answer goes.
 pub(crate) enum Question {
     /// The status document.
     Status(oneshot::Sender<Status>),
     /// The counters.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// To be the next balancer, or copies of the listening sockets.
+    Handover(Heir),
 }
 
 /// The caches that a balancer works from.
@@ -93,37 +119,41 @@ struct Caches {
     nodes: Informer<Node>,
 }
 
-/// Balances until `stop`; then closes all listeners and connections.
+/// Balances until `stop`, and then closes all listeners and connections; or until another balancer has taken over.
 ///
 /// # Errors
 /// See [`BalancerError`]. An API server that cannot be reached is none.
 pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Result<(), BalancerError> {
     let tasks = TaskTracker::new();
-    let (ask, questions) = mpsc::channel(8);
-    status_socket::serve(&config.status_socket, ask.clone(), &tasks, stop.clone())?;
-    let metrics = config
-        .metrics
-        .map(|addr| metrics::serve(addr, ask, &tasks, stop.clone()));
-    let caches = Caches::start(&client, &tasks, &stop);
-    let recorder = Recorder::new(client.clone(), "coracle-balancer", "");
-    let settings = Settings {
-        threads: config.threads,
-        hold: config.hold,
-    };
-    let rounds = Rounds::new(
-        &settings,
-        caches.clone(),
-        client,
-        recorder,
-        tasks.clone(),
-        metrics,
-    )?;
-    // A table made from half the objects would send connections away from pods that are ready.
-    if stop.run_until_cancelled(caches.synced()).await.is_some() {
-        rounds.run(questions, stop.clone()).await;
-    }
+    let stop = stop.child_token();
+    let done = balance(config, client, &tasks, &stop).await;
+    stop.cancel();
     tasks.close();
     tasks.wait().await;
+    done
+}
+
+async fn balance(
+    config: Config,
+    client: Client,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), BalancerError> {
+    let caches = Caches::start(&client, tasks, stop);
+    let recorder = Recorder::new(client.clone(), "coracle-balancer", "");
+    let mut rounds = Rounds::new(&config, caches.clone(), client, recorder, tasks.clone())?;
+    // A table made from half the objects would send connections away from pods that are ready.
+    if stop.run_until_cancelled(caches.synced()).await.is_none() {
+        return Ok(());
+    }
+    rounds = rounds.inherit().await?;
+    let (ask, questions) = mpsc::channel(8);
+    status_socket::serve(&config.status_socket, ask.clone(), tasks, stop.clone())?;
+    handover::serve(&config.handover_socket, ask.clone(), tasks, stop.clone())?;
+    rounds.metrics = config
+        .metrics
+        .map(|addr| metrics::serve(addr, ask, tasks, stop.clone()));
+    rounds.run(questions, stop.clone()).await;
     Ok(())
 }
 

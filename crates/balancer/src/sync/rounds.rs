@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::bind_errors::BindErrors;
+use super::handover::Watcher;
 use super::in_service::{InService, Write, Written};
 use super::plan::{Plan, Planner};
 use super::port::Port;
 use super::write::write;
-use super::{BalancerError, Caches, Question};
+use super::{BalancerError, Caches, Config, Question};
 use crate::datapath::{BackendState, Datapath, RouteSpec, Settings};
 use crate::status::Metrics;
 
@@ -31,17 +32,21 @@ pub struct Rounds {
     pub(super) datapath: Datapath,
     /// Where the counters can be read, if they can.
     pub(super) metrics: Option<watch::Receiver<Metrics>>,
+    pub(super) config: Config,
+    /// Those who are told of every listening socket.
+    pub(super) watchers: Vec<Watcher>,
     /// Objects have changed.
     changed: Arc<Notify>,
     /// The datapath has news.
     drained: Arc<Notify>,
     /// How writes went.
-    results: mpsc::UnboundedReceiver<(Write, Written)>,
+    pub(super) results: mpsc::UnboundedReceiver<(Write, Written)>,
     report: mpsc::UnboundedSender<(Write, Written)>,
     planner: Planner,
     plan: Plan,
     pub(super) in_service: InService,
-    applied: Vec<RouteSpec>,
+    /// The table, if there is one yet.
+    applied: Option<Vec<RouteSpec>>,
     bind_errors: BindErrors,
     /// When to try again to listen where it failed.
     bind_retry: Option<Instant>,
@@ -50,24 +55,29 @@ pub struct Rounds {
 impl Rounds {
     /// Starts the datapath, without any route.
     pub fn new(
-        settings: &Settings,
+        config: &Config,
         caches: Caches,
         client: Client,
         recorder: Recorder,
         tasks: TaskTracker,
-        metrics: Option<watch::Receiver<Metrics>>,
     ) -> Result<Self, BalancerError> {
         let (changed, drained) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (report, results) = mpsc::unbounded_channel();
         let tell = drained.clone();
-        let datapath = Datapath::start(settings, move || tell.notify_one())?;
+        let settings = Settings {
+            threads: config.threads,
+            hold: config.hold,
+        };
+        let datapath = Datapath::start(&settings, move || tell.notify_one())?;
         Ok(Self {
             caches,
             client,
             recorder,
             tasks,
             datapath,
-            metrics,
+            metrics: None,
+            config: config.clone(),
+            watchers: Vec::new(),
             changed,
             drained,
             results,
@@ -75,13 +85,13 @@ impl Rounds {
             planner: Planner::default(),
             plan: Plan::default(),
             in_service: InService::default(),
-            applied: Vec::new(),
+            applied: None,
             bind_errors: BindErrors::default(),
             bind_retry: None,
         })
     }
 
-    /// Runs until `stop`. The caches must be complete.
+    /// Runs until `stop`, or until another balancer has taken over. The caches must be complete.
     pub async fn run(mut self, mut questions: mpsc::Receiver<Question>, stop: CancellationToken) {
         let changed = self.changed.clone();
         self.caches.on_change(move || changed.notify_one());
@@ -99,7 +109,13 @@ impl Rounds {
                 Some((write, written)) = self.results.recv() => {
                     self.in_service.written(&write, written, Instant::now());
                 }
-                Some(question) = questions.recv() => self.answer(question),
+                Some(question) = questions.recv() => match question {
+                    Question::Handover(heir) => match self.hand_over(heir).await {
+                        Some(rounds) => self = rounds,
+                        None => return,
+                    },
+                    question => self.answer(question),
+                },
                 () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
             }
         }
@@ -111,6 +127,8 @@ impl Rounds {
         match question {
             Question::Status(reply) => drop(reply.send(self.status())),
             Question::Snapshot(reply) => drop(reply.send(self.snapshot())),
+            // It needs the loop itself.
+            Question::Handover(_) => {}
         }
     }
 
@@ -145,9 +163,10 @@ impl Rounds {
         };
         let routes = self.plan.routes(|pod| self.in_service.admits(pod), is_coming);
         let retry = self.bind_retry.is_some_and(|at| at <= now);
-        if routes != self.applied || retry {
+        if self.applied.as_ref() != Some(&routes) || retry {
             self.datapath.apply(&routes);
-            self.applied = routes;
+            self.applied = Some(routes);
+            self.tell_watchers();
             self.forget_counts();
             let listeners = self.datapath.listeners();
             self.bind_errors.tell(&self.recorder, &self.plan, &listeners);

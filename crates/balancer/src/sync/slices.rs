@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use api::names::SERVICE_NAME;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use serde::{Deserialize, Serialize};
 
 /// A pod, by what tells it from all others.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodId {
     /// Its uid.
     pub uid: Arc<str>,

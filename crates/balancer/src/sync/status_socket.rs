@@ -25,14 +25,7 @@ pub fn serve(
     tasks: &TaskTracker,
     stop: CancellationToken,
 ) -> Result<(), BalancerError> {
-    let failed = |source| BalancerError::StatusSocket {
-        path: path.to_owned(),
-        source,
-    };
-    let near = Near::to(path).map_err(failed)?;
-    // What an earlier balancer has left.
-    let _ = std::fs::remove_file(near.path());
-    let listener = UnixListener::bind(near.path()).map_err(failed)?;
+    let listener = listen(path)?;
     let (clients, slots) = (tasks.clone(), Arc::new(Semaphore::new(CLIENTS)));
     tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
         loop {
@@ -57,6 +50,18 @@ pub fn serve(
         }
     }));
     Ok(())
+}
+
+/// Listens at a path, whoever did so before.
+pub fn listen(path: &Path) -> Result<UnixListener, BalancerError> {
+    let failed = |source| BalancerError::UnixSocket {
+        path: path.to_owned(),
+        source,
+    };
+    let near = Near::to(path).map_err(failed)?;
+    // What an earlier balancer has left.
+    let _ = std::fs::remove_file(near.path());
+    UnixListener::bind(near.path()).map_err(failed)
 }
 
 async fn answer(mut stream: UnixStream, questions: &mpsc::Sender<Question>) {

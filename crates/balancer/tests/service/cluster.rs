@@ -139,7 +139,8 @@ impl Cluster {
     pub async fn balancer(&self) -> Balancer {
         let socket = self.folder.path().join("balancer.sock");
         let stop = CancellationToken::new();
-        let mut config = coracle_balancer::Config::new(socket.clone());
+        let mut config =
+            coracle_balancer::Config::new(socket.clone(), self.folder.path().join("handover.sock"));
         config.metrics = Some(([127, 0, 0, 1], 0).into());
         let (client, stopped) = (self.theirs.clone(), stop.clone());
         let task = tokio::spawn(async move { coracle_balancer::run(config, client, stopped).await.unwrap() });

@@ -1,7 +1,9 @@
 //! Where a message body ends.
 
+use serde::{Deserialize, Serialize};
+
 /// The body of one message, as far as it has been seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
     /// So many bytes are still to come.
     Length(u64),
@@ -12,7 +14,7 @@ pub enum Body {
 }
 
 /// Where in a chunked body the last byte was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Chunk {
     /// In the digits of a chunk's size; `digits` of them so far.
     Size {

@@ -1,5 +1,7 @@
 //! One request and its response, both under way at once.
 
+use serde::{Deserialize, Serialize};
+
 use super::MAX_HEAD;
 use super::body::{Body, Malformed};
 use super::head::{Method, Parsed, Request, Response, response};
@@ -16,7 +18,7 @@ pub enum Next {
 }
 
 /// The exchange of one request and its response.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Exchange {
     method: Method,
     http10: bool,
@@ -26,7 +28,7 @@ pub struct Exchange {
     response: Answer,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Answer {
     /// Waiting for a head, of which this much has been passed on already.
     Head(Vec<u8>),

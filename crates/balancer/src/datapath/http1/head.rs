@@ -2,6 +2,8 @@
 
 use std::mem::MaybeUninit;
 
+use serde::{Deserialize, Serialize};
+
 use super::MAX_HEAD;
 use super::body::Body;
 
@@ -20,7 +22,7 @@ pub enum Parsed<T> {
 }
 
 /// What matters of a request's method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Method {
     /// `HEAD`: the response has no body, whatever its head says.
     Head,

@@ -5,6 +5,7 @@ mod affinity;
 mod counts;
 mod drain;
 mod faults;
+mod handover;
 mod http;
 mod opaque;
 mod readers;
