@@ -182,6 +182,23 @@ impl Cluster {
             .expect("the server runs")
     }
 
+    /// The pid of whoever is the balancer.
+    pub fn balancer_pid(&self) -> i32 {
+        let file = self.data_dir().join("balancer/pid");
+        let text = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let process: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        let pid = process["pid"].as_i64().expect("a pid");
+        i32::try_from(pid).expect("a pid is an i32")
+    }
+
+    /// From the next start on the program is another file of the same content, as after an upgrade.
+    pub fn upgrade(&mut self) {
+        let copy = self.folder.path().join("coracle-upgraded");
+        fs::copy(&self.program, &copy).unwrap_or_else(|error| panic!("copying {}: {error}", copy.display()));
+        self.options.user.own(&copy);
+        self.program = copy;
+    }
+
     /// Ends the server with SIGKILL, as a crash would.
     pub fn crash(&mut self) {
         let server = self.server.take().expect("the server runs");

@@ -1,0 +1,104 @@
+//! The balancer is replaced under load, again and again, and is killed.
+
+use std::time::{Duration, Instant};
+
+use coracle_tests::{Cluster, Kubectl, Traffic, http, programs};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// How long a balancer may take to come.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A cluster with four nginx behind a Service.
+fn start() -> (Cluster, Kubectl) {
+    let cluster = Cluster::start();
+    let kubectl = cluster.kubectl();
+    kubectl.apply(&programs::example("nginx-deployment.yaml"));
+    kubectl.rolled_out("nginx-deployment");
+    kubectl.ok(&["expose", "deployment", "nginx-deployment"]);
+    kubectl.in_service("app=nginx");
+    (cluster, kubectl)
+}
+
+fn replace(cluster: &Cluster) {
+    let old = cluster.balancer_pid();
+    let data_dir = cluster.data_dir();
+    let replaced = cluster.run(&["balancer", "replace", "--data-dir", &data_dir.to_string_lossy()]);
+    assert_eq!(replaced.code, Some(0), "{replaced:?}");
+    assert_ne!(cluster.balancer_pid(), old);
+    assert!(
+        kill(Pid::from_raw(old), None).is_err(),
+        "the old balancer, pid {old}, has ended"
+    );
+}
+
+#[test]
+fn ten_generations_and_a_rollout_in_the_middle_drop_nothing() {
+    let (cluster, kubectl) = start();
+    let traffic = Traffic::start(http::cluster_ip(&kubectl, "nginx-deployment"));
+    for generation in 1..=10 {
+        traffic.flows(50);
+        if generation == 5 {
+            kubectl.ok(&["set", "image", "deployment/nginx-deployment", "nginx=nginx:1.8"]);
+        }
+        replace(&cluster);
+    }
+    kubectl.rolled_out("nginx-deployment");
+    traffic.flows(50);
+    let verdict = traffic.finish();
+    // Every client has kept its connection through all of it.
+    assert_eq!(verdict.strict[0].connections, 8, "{verdict}");
+    verdict.assert_clean();
+    cluster.stop();
+}
+
+#[test]
+fn a_server_of_another_program_replaces_the_balancer_and_drops_nothing() {
+    let (mut cluster, kubectl) = start();
+    let traffic = Traffic::start(http::cluster_ip(&kubectl, "nginx-deployment"));
+    traffic.flows(50);
+    let old = cluster.balancer_pid();
+    cluster.crash();
+    cluster.up();
+    traffic.flows(50);
+    assert_eq!(
+        cluster.balancer_pid(),
+        old,
+        "a server of the same program leaves it alone"
+    );
+    cluster.crash();
+    cluster.upgrade();
+    cluster.up();
+    let deadline = Instant::now() + LIMIT;
+    while cluster.balancer_pid() == old {
+        assert!(Instant::now() < deadline, "the balancer is still pid {old}");
+        traffic.flows(10);
+    }
+    traffic.flows(50);
+    traffic.finish().assert_clean();
+    cluster.stop();
+}
+
+#[test]
+fn a_killed_balancer_is_back_at_once_and_refuses_nobody() {
+    let (cluster, kubectl) = start();
+    let service = http::cluster_ip(&kubectl, "nginx-deployment");
+    let mut worst = Duration::ZERO;
+    for _ in 0..3 {
+        let old = cluster.balancer_pid();
+        kill(Pid::from_raw(old), Signal::SIGKILL).expect("it runs");
+        let killed = Instant::now();
+        let answer = http::get(service).expect("a client waits and is not refused");
+        let gap = killed.elapsed();
+        assert_eq!(answer.status, 200);
+        println!("from kill to answer: {gap:?}");
+        worst = worst.max(gap);
+        assert_ne!(cluster.balancer_pid(), old);
+        // One that dies at once is not started again at once.
+        let traffic = Traffic::gentle(service);
+        traffic.flows(500);
+        traffic.finish().assert_clean();
+    }
+    assert!(worst < Duration::from_secs(1), "{worst:?}");
+    cluster.stop();
+}
