@@ -24,8 +24,11 @@ use crate::network::Network;
 use crate::process::ProcessId;
 use crate::up::cluster::Stage;
 
-/// A balancer that lived shorter than this is restarted only after as long a pause.
+/// A balancer that lived shorter than this does not count as started.
 const TOO_SHORT: Duration = Duration::from_secs(1);
+
+/// So many that did not live long are started at once, one after the other; the next only after a pause.
+const ATTEMPTS: u32 = 2;
 
 /// How often one who waits for two processes looks at the other.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -107,7 +110,7 @@ async fn keep_alive(
     (network, mut claim): (Network, Option<OwnedFd>),
     current: &watch::Sender<ProcessId>,
 ) {
-    let mut since = Instant::now();
+    let (mut since, mut failures) = (Instant::now(), 0);
     loop {
         let process = *current.borrow();
         process.ended().await;
@@ -116,7 +119,12 @@ async fn keep_alive(
             continue;
         }
         tracing::warn!(pid = process.pid, "the balancer has died: starting another");
-        if since.elapsed() < TOO_SHORT {
+        failures = if since.elapsed() < TOO_SHORT {
+            failures + 1
+        } else {
+            0
+        };
+        if failures > ATTEMPTS {
             tokio::time::sleep(TOO_SHORT).await;
         }
         since = Instant::now();
