@@ -1,15 +1,18 @@
-//! OpenAPI v3: what kubectl reads before `apply`, `explain` and server-side dry runs.
+//! OpenAPI, v3 and v2: what kubectl reads before `apply`, `explain` and server-side dry runs.
 //!
 //! Flows in: the kinds' schemas. Flows out: an index and one document per group and version, built when first asked for.
 //! Paths are listed with what kubectl looks up on them: the kind, the action and the query parameters of writes.
+
+mod gnostic;
+mod version2;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use api::kind::Subresource;
 use bytes::Bytes;
-use http::header::ACCEPT;
-use http::{HeaderMap, StatusCode};
+use http::header::{ACCEPT, ETAG, IF_NONE_MATCH, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
@@ -23,6 +26,9 @@ use crate::status::Failure;
 pub(crate) struct OpenApi {
     index: OnceLock<Bytes>,
     documents: Mutex<BTreeMap<String, Bytes>>,
+    /// Version 2, as JSON and as protobuf.
+    json: OnceLock<Bytes>,
+    protobuf: OnceLock<Bytes>,
 }
 
 /// The kinds of each document, by its name: `api/v1`, `apis/apps/v1`.
@@ -77,23 +83,45 @@ impl OpenApi {
     }
 }
 
-/// The media type of OpenAPI v2 as clients ask for it, and as it is answered.
-const VERSION_2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// The media type of OpenAPI v2 as protobuf, as it is answered.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
-/// gnostic's `openapi.v2.Document` with `swagger` (1), `info` {`title` (1), `version` (2)} (2) and empty `paths` (8).
-const VERSION_2_DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x11\x0a\x0aKubernetes\x12\x03v1.\x42\x00";
-
-/// OpenAPI v2, in which nothing is described: it says no more than that v3 is to be asked. A kubectl that finds a kind
-/// in neither goes on and says "no matches for kind"; without this document it says that the download has failed.
-pub(crate) fn version_2(headers: &HeaderMap) -> Result<Response, Failure> {
-    let asked = headers
-        .get(ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .unwrap_or_default();
-    if asked.contains("com.github.proto-openapi.spec.v2") {
-        Ok(body::typed(StatusCode::OK, VERSION_2, VERSION_2_DOCUMENT))
-    } else {
-        Err(Failure::NoSuchPath)
+impl OpenApi {
+    /// OpenAPI v2: as protobuf for those who ask for that, else as JSON.
+    pub fn version_2(
+        &self,
+        registry: &Registry,
+        version: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response, Failure> {
+        let asked = headers
+            .get(ACCEPT)
+            .and_then(|accept| accept.to_str().ok())
+            .unwrap_or_default();
+        let json = || version2::build(registry, version);
+        let (media, document) = if asked.contains("com.github.proto-openapi.spec.v2") {
+            let document = self.protobuf.get_or_init(|| gnostic::document(&json()).into());
+            (PROTOBUF, document)
+        } else {
+            let document = self.json.get_or_init(|| json().to_string().into());
+            ("application/json", document)
+        };
+        let etag = format!("\"{}\"", digest(document));
+        let known = headers
+            .get(IF_NONE_MATCH)
+            .is_some_and(|tag| tag.as_bytes() == etag.as_bytes());
+        let mut response = if known {
+            body::typed(StatusCode::NOT_MODIFIED, media, Bytes::new())
+        } else {
+            body::typed(StatusCode::OK, media, document.clone())
+        };
+        if let Ok(etag) = etag.parse() {
+            response.headers_mut().insert(ETAG, etag);
+        }
+        response
+            .headers_mut()
+            .insert(VARY, HeaderValue::from_static("Accept"));
+        Ok(response)
     }
 }
 

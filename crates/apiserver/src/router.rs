@@ -11,7 +11,6 @@ use http::{Method, StatusCode};
 use crate::auth::{self, Identity};
 use crate::body::{self, Request, Response};
 use crate::call::Call;
-use crate::openapi;
 use crate::path::{ObjectPath, Path};
 use crate::query::Query;
 use crate::server::Core;
@@ -64,7 +63,10 @@ async fn route(core: Arc<Core>, request: Request) -> Result<Response, Failure> {
         Path::OpenApi(name) => core
             .openapi
             .document(&core.registry, &core.config.version.git_version, &name),
-        Path::OpenApiV2 => openapi::version_2(request.headers()),
+        Path::OpenApiV2 => {
+            let version = &core.config.version.git_version;
+            core.openapi.version_2(&core.registry, version, request.headers())
+        }
         Path::Unknown | Path::Health(_) => Err(Failure::NoSuchPath),
         path => core.discovery.respond(&path, request.headers()),
     }

@@ -162,22 +162,45 @@ async fn openapi_has_what_kubectl_looks_up() {
 }
 
 #[tokio::test]
-async fn openapi_v2_says_only_that_it_is_there() {
+async fn openapi_v2_is_there_in_both_forms() {
     let door = Door::open().await;
-    let request = Request::get("/openapi/v2")
-        .header(
-            "accept",
-            "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
-        )
-        .body(coracle_apiserver::full(""))
-        .unwrap();
-    let response = door.send(request).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    let media = &response.headers()["content-type"];
+    let document = door.get("/openapi/v2").await.1;
+    let definitions = document["definitions"].as_object().unwrap();
+    let deployment = &definitions["io.k8s.api.apps.v1.Deployment"];
     assert_eq!(
-        media,
+        deployment["x-kubernetes-group-version-kind"][0]["kind"],
+        "Deployment"
+    );
+    assert_eq!(
+        deployment["properties"]["spec"]["$ref"],
+        "#/definitions/io.k8s.api.apps.v1.DeploymentSpec"
+    );
+    let containers = &definitions["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+    assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+    let text = document.to_string();
+    assert!(!text.contains("#/components/") && !text.contains("\"oneOf\"") && !text.contains("\"allOf\""));
+    for (at, _) in text.match_indices("\"#/definitions/") {
+        let name = text[at + 15..].split('"').next().unwrap();
+        assert!(definitions.contains_key(name), "{name}");
+    }
+    let accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let ask = |tag: &str| {
+        let request = Request::get("/openapi/v2")
+            .header("accept", accept)
+            .header("accept-encoding", "gzip")
+            .header("if-none-match", tag);
+        door.send(request.body(coracle_apiserver::full("")).unwrap())
+    };
+    let response = ask("").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let headers = response.headers();
+    assert_eq!(
+        headers["content-type"],
         "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
     );
+    assert_eq!(headers["content-encoding"], "gzip");
+    let tag = headers["etag"].to_str().unwrap();
+    assert_eq!(ask(tag).await.status(), StatusCode::NOT_MODIFIED);
 }
 
 #[tokio::test]
