@@ -392,3 +392,126 @@ fn a_port_that_nobody_listens_on_is_told() {
     }
     cluster.stop();
 }
+
+/// Redirects to `/there`, and agrees to become a WebSocket, which then sends back what it gets.
+const ODD_SERVER: &str = "import os, socket\n\
+    s = socket.create_server((os.environ['HOST'], int(os.environ['PORT'])))\n\
+    while True:\n    \
+        c = s.accept()[0]\n    \
+        head = c.recv(65536).decode()\n    \
+        if 'websocket' in head:\n        \
+            c.sendall(b'HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n')\n        \
+            c.sendall(b'echo ' + c.recv(65536))\n    \
+        elif '/there' in head:\n        \
+            body = head.encode()\n        \
+            c.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n' % len(body) + body)\n    \
+        else:\n        \
+            c.sendall(b'HTTP/1.1 302 Found\\r\\nLocation: /there?a=b\\r\\nContent-Length: 0\\r\\n\\r\\n')\n    \
+        c.close()\n";
+
+/// Sends text on a new connection and returns what comes until its end.
+fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("kubectl listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    stream.write_all(request.as_bytes()).expect("all is taken");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn pods_and_services_are_reached_through_the_api() {
+    programs::find("python3");
+    let cluster = cluster();
+    let kubectl = cluster.kubectl();
+    fs::write(cluster.home().join("odd.py"), ODD_SERVER).expect("a file in our own folder");
+    let server = format!(
+        "command: [python3, {}/odd.py], ports: [{{name: http, containerPort: 80}}]",
+        cluster.home().display()
+    );
+    pod(&kubectl, "odd", &server);
+    kubectl.ok(&["expose", "pod", "odd", "--port=8080", "--target-port=http"]);
+    let mut endpoints = Background::start(&mut kubectl.command(&["get", "endpoints", "-w", "--no-headers"]));
+    endpoints.wait_for_line(PATIENCE, |line| line.starts_with("odd ") && line.contains("127."));
+    endpoints.end(Signal::SIGTERM);
+    for object in [
+        "pods/odd",
+        "pods/odd:80",
+        "pods/http:odd:80",
+        "services/odd",
+        "services/odd:8080",
+    ] {
+        let told = kubectl.ok(&[
+            "get",
+            "--raw",
+            &format!("/api/v1/namespaces/default/{object}/proxy/there?x=1"),
+        ]);
+        let told = told.to_lowercase();
+        assert!(told.starts_with("get /there?x=1 http/1.1\r\n"), "{told}");
+        assert!(
+            told.contains(&format!(
+                "x-forwarded-uri: /api/v1/namespaces/default/{object}/proxy/there\r\n"
+            )),
+            "{told}"
+        );
+    }
+    let raw = |object: &str| {
+        kubectl.fails(&[
+            "get",
+            "--raw",
+            &format!("/api/v1/namespaces/default/{object}/proxy/"),
+        ])
+    };
+    let told = raw("services/odd:81");
+    assert!(
+        told.contains("no service port 81 found for service \"odd\""),
+        "{told}"
+    );
+    let told = raw("pods/odd:81");
+    assert!(
+        told.contains("error trying to reach service: dial tcp") && told.contains("connection refused"),
+        "{told}"
+    );
+    assert!(raw("pods/nobody").contains("pods \"nobody\" not found"));
+
+    let mut proxy = Background::start(&mut kubectl.command(&["proxy", "--port=0"]));
+    let lines = proxy.wait_for_line(PATIENCE, |line| line.starts_with("Starting to serve on "));
+    let address = lines
+        .last()
+        .and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    let address: SocketAddr = address.expect("Starting to serve on ADDRESS");
+    let path = "/api/v1/namespaces/default/services/odd/proxy";
+    let get = |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        ask(address, &request)
+    };
+    let told = get(path);
+    assert!(
+        told.starts_with("HTTP/1.1 301 ") && told.contains(&format!("Location: {path}/\r\n")),
+        "{told}"
+    );
+    let told = get(&format!("{path}/"));
+    assert!(
+        told.starts_with("HTTP/1.1 302 ") && told.contains(&format!("Location: {path}/there?a=b\r\n")),
+        "{told}"
+    );
+    let request = format!(
+        "GET {path}/ HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(address).expect("kubectl listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    stream.write_all(request.as_bytes()).expect("all is taken");
+    let mut answer = String::new();
+    while !answer.ends_with("\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("an answer");
+        answer.push(char::from(byte[0]));
+    }
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    stream.write_all(b"hello").expect("all is taken");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert_eq!(answer, "echo hello");
+    proxy.end(Signal::SIGTERM);
+    cluster.stop();
+}

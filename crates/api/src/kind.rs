@@ -105,6 +105,8 @@ pub enum Subresource {
     Attach,
     /// `/portforward`
     PortForward,
+    /// `/proxy/...`
+    Proxy,
     /// `/finalize`
     Finalize,
 }

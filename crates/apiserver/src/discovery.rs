@@ -216,6 +216,15 @@ fn entries(resource: &Resource) -> Vec<Entry> {
                 ("", "v1", "PodPortForwardOptions"),
                 vec!["create", "get"],
             ),
+            Subresource::Proxy => {
+                let options = if kind.plural == "pods" {
+                    "PodProxyOptions"
+                } else {
+                    "ServiceProxyOptions"
+                };
+                let verbs = vec!["create", "delete", "get", "patch", "update"];
+                ("proxy", ("", "v1", options), verbs)
+            }
             Subresource::Finalize => ("finalize", own, vec!["update"]),
         };
         entries.push(part(format!("{}/{name}", kind.plural), response, verbs));

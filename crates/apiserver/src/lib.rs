@@ -36,6 +36,7 @@ mod patch;
 mod path;
 pub mod pki;
 mod protobuf;
+mod proxy;
 mod query;
 mod resource;
 mod review;

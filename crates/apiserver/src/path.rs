@@ -51,11 +51,26 @@ pub(crate) struct ObjectPath {
     pub name: Option<String>,
     /// `status`, `scale`, `log` ...
     pub subresource: Option<String>,
+    /// What follows the subresource `proxy`, as it came: empty, or with a slash at its beginning.
+    pub rest: String,
 }
 
 impl Path {
     /// Reads a path. Percent-encoding is undone; what is not UTF-8 afterwards is unknown.
     pub fn parse(path: &str) -> Self {
+        if let Some((proxy, rest)) = split_proxy(path) {
+            return match Self::segments(proxy) {
+                Self::Object(object) => Self::Object(ObjectPath {
+                    rest: rest.to_owned(),
+                    ..object
+                }),
+                _ => Self::Unknown,
+            };
+        }
+        Self::segments(path)
+    }
+
+    fn segments(path: &str) -> Self {
         let mut segments = Vec::new();
         for segment in path.trim_start_matches('/').trim_end_matches('/').split('/') {
             match percent_decode_str(segment).decode_utf8() {
@@ -91,6 +106,18 @@ impl Path {
     }
 }
 
+/// A path that ends with `/proxy` and what follows it, where that is the pod's or Service's own business.
+fn split_proxy(path: &str) -> Option<(&str, &str)> {
+    let in_namespace = path.strip_prefix("/api/v1/namespaces/")?;
+    let mut words = in_namespace.splitn(5, '/').skip(1);
+    let (kind, part) = (words.next()?, words.nth(1)?);
+    if !matches!(kind, "pods" | "services") || part != "proxy" {
+        return None;
+    }
+    let length = words.next().map_or(0, |rest| rest.len() + 1);
+    path.split_at_checked(path.len() - length)
+}
+
 /// The part of a path after group and version.
 fn object(group: &str, version: &str, rest: &[&str]) -> Path {
     let (namespace, rest) = match rest {
@@ -115,6 +142,7 @@ fn object(group: &str, version: &str, rest: &[&str]) -> Path {
         plural: (*plural).to_owned(),
         name: name.map(|word| (*word).to_owned()),
         subresource: subresource.map(|word| (*word).to_owned()),
+        rest: String::new(),
     })
 }
 
@@ -160,6 +188,19 @@ mod tests {
             (bindings.namespace.as_deref(), bindings.plural.as_str()),
             (Some("default"), "bindings")
         );
+    }
+
+    #[test]
+    fn what_a_proxy_is_asked_for_stays_as_it_is() {
+        let rest = |path: &str| {
+            let object = object_path(&format!("/api/v1/namespaces/a/services/http:web:80/proxy{path}"));
+            assert_eq!(object.name.as_deref(), Some("http:web:80"));
+            assert_eq!(object.subresource.as_deref(), Some("proxy"));
+            object.rest
+        };
+        for path in ["", "/", "/a//b%2Fc/", "/proxy/x"] {
+            assert_eq!(rest(path), path);
+        }
     }
 
     #[test]

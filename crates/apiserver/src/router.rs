@@ -16,8 +16,8 @@ use crate::query::Query;
 use crate::server::Core;
 use crate::status::Failure;
 use crate::{
-    binding, compress, create, delete, eviction, finalize, get, list, nodes, patch, review, scale, update,
-    watch,
+    binding, compress, create, delete, eviction, finalize, get, list, nodes, patch, proxy, review, scale,
+    update, watch,
 };
 
 /// Serves a request. Boxed, for the future of all verbs together is large.
@@ -159,6 +159,7 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
         "exec" => Subresource::Exec,
         "attach" => Subresource::Attach,
         "portforward" => Subresource::PortForward,
+        "proxy" => Subresource::Proxy,
         "finalize" => Subresource::Finalize,
         _ => return Err(Failure::NoSuchPath),
     };
@@ -180,6 +181,7 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
         (Subresource::Exec, Method::GET | Method::POST) => nodes::container(&call, request, "exec").await,
         (Subresource::Attach, Method::GET | Method::POST) => nodes::container(&call, request, "attach").await,
         (Subresource::PortForward, Method::GET | Method::POST) => nodes::ports(&call, request).await,
+        (Subresource::Proxy, _) => proxy::serve(&call, request, &call.path.rest).await,
         _ => Err(Failure::MethodNotAllowed),
     }
 }

@@ -40,6 +40,7 @@ impl Served for Pod {
             Subresource::Exec,
             Subresource::Attach,
             Subresource::PortForward,
+            Subresource::Proxy,
         ],
         generation: true,
         graceful: true,

@@ -31,7 +31,7 @@ impl Served for Service {
             column("Age"),
             wide("Selector"),
         ],
-        subresources: &[Subresource::Status],
+        subresources: &[Subresource::Status, Subresource::Proxy],
         name_rule: NameRule::Label,
         fields: &["spec.clusterIP", "spec.type"],
         ..Row::NAMESPACED

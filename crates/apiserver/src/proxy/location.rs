@@ -1,0 +1,44 @@
+//! Where a pod's redirects lead, seen from outside.
+
+use std::net::SocketAddr;
+
+/// A `Location` of a pod at `target` as its client must see it: below `prefix`. What leads elsewhere, or is relative, stays.
+pub(super) fn rewrite(location: &str, target: SocketAddr, prefix: &str) -> String {
+    let path = match location.strip_prefix("http://") {
+        None => location,
+        Some(rest) => {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            let (host, path) = rest.split_at(end);
+            if host != target.to_string() {
+                return location.to_owned();
+            }
+            if path.is_empty() { "/" } else { path }
+        }
+    };
+    if !path.starts_with('/') || path.starts_with("//") || path.starts_with(prefix) {
+        return path.to_owned();
+    }
+    format!("{prefix}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_stay_below_the_proxy() {
+        let target = "127.10.1.2:20003".parse().unwrap();
+        for (location, expected) in [
+            ("/login?to=/a", "/p/proxy/login?to=/a"),
+            ("http://127.10.1.2:20003/login/", "/p/proxy/login/"),
+            ("http://127.10.1.2:20003", "/p/proxy/"),
+            ("http://elsewhere/login", "http://elsewhere/login"),
+            ("https://127.10.1.2:20003/x", "https://127.10.1.2:20003/x"),
+            ("//elsewhere/x", "//elsewhere/x"),
+            ("next", "next"),
+            ("/p/proxy/done", "/p/proxy/done"),
+        ] {
+            assert_eq!(rewrite(location, target, "/p/proxy"), expected);
+        }
+    }
+}
