@@ -12,6 +12,7 @@ use crate::network::{AddressPool, Network};
 use crate::node::{Config, DEFAULT_MAX_PODS, Node};
 use crate::sandbox::{self, Place};
 use crate::server::{self, NodeService};
+use crate::usage::Usage;
 use crate::{pods, registration};
 
 /// The agent of one node.
@@ -22,6 +23,7 @@ pub struct Agent {
     services: Informer<Service>,
     network: Network,
     addresses: AddressPool,
+    usage: Usage,
     /// Pods that ran before.
     found: Vec<(PathBuf, Place)>,
 }
@@ -46,6 +48,7 @@ impl Agent {
             services,
             network,
             addresses,
+            usage: Usage::default(),
             found,
         }
     }
@@ -58,7 +61,7 @@ impl Agent {
     /// Answers the API server's questions about the node's containers: logs and commands.
     pub fn service(&self) -> NodeService {
         let dir = sandbox::pods_dir(&self.config.data_dir, &self.config.node_name);
-        server::service(self.pods.clone(), dir)
+        server::service(self.pods.clone(), self.usage.clone(), dir)
     }
 
     /// Runs until `stop`. Pods run on after that: they belong to their keepers.
@@ -70,6 +73,7 @@ impl Agent {
             services,
             network,
             addresses,
+            usage,
             found,
         } = self;
         let node = Arc::new(Node {
@@ -85,6 +89,12 @@ impl Agent {
         });
         tokio::join!(
             registration::run(node.clone(), stop.clone()),
+            usage.run(
+                node.pods.clone(),
+                node.config.node_name.clone(),
+                node.pods_dir(),
+                stop.clone()
+            ),
             pods::run(node, found, stop)
         );
     }

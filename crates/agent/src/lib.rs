@@ -29,6 +29,7 @@ mod start;
 mod status;
 mod stop_all;
 mod target;
+mod usage;
 
 pub use agent::Agent;
 pub use images::Images;

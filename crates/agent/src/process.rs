@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 /// Environment variable that marks every process of a pod: the pod's uid.
 pub const POD_MARK: &str = "CORACLE_POD_UID";
@@ -57,6 +57,50 @@ fn parse_stat(text: &str) -> Option<Stat> {
         started,
         zombie,
     })
+}
+
+/// What a process has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Processor time, with that of children it has waited for.
+    pub cpu: Duration,
+    /// Memory that is its own alone, in bytes.
+    pub bytes: u64,
+}
+
+impl Used {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_add(other.cpu),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
+/// What a process has used so far.
+pub fn used(pid: i32) -> Option<Used> {
+    let unit = |variable| u64::try_from(sysconf(variable).ok().flatten()?).ok();
+    let ticks = ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    let pages = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut pages = pages
+        .split(' ')
+        .skip(1)
+        .map_while(|pages| pages.parse::<u64>().ok());
+    let own = pages.next()?.saturating_sub(pages.next()?);
+    let nanos = ticks.saturating_mul(1_000_000_000) / unit(SysconfVar::CLK_TCK)?.max(1);
+    Some(Used {
+        cpu: Duration::from_nanos(nanos),
+        bytes: own.saturating_mul(unit(SysconfVar::PAGE_SIZE)?),
+    })
+}
+
+/// In user and kernel mode, of itself and of the children it has waited for.
+fn ticks(stat: &str) -> Option<u64> {
+    let fields = stat.rsplit_once(") ")?.1.split(' ');
+    let times = fields.skip(11).take(4).map(|field| field.parse::<u64>().ok());
+    times.sum()
 }
 
 /// Whether this very process still runs.

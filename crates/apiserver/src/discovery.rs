@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::body::{self, Response};
+use crate::metrics;
 use crate::negotiate;
 use crate::path::Path;
 use crate::resource::{Registry, Resource};
@@ -169,6 +170,20 @@ fn groups(registry: &Registry) -> Groups {
             verbs: vec!["create"],
             response: (review.group, "v1", review.kind),
         });
+    }
+    for usage in &metrics::ALL {
+        groups
+            .entry((metrics::GROUP, metrics::VERSION))
+            .or_default()
+            .push(Entry {
+                name: usage.plural.to_owned(),
+                namespaced: usage.namespaced,
+                singular: "",
+                short_names: &[],
+                categories: &[],
+                verbs: vec!["get", "list"],
+                response: (metrics::GROUP, metrics::VERSION, usage.kind),
+            });
     }
     for entries in groups.values_mut() {
         entries.sort_by(|a, b| a.name.cmp(&b.name));

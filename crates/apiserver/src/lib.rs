@@ -28,6 +28,7 @@ mod get;
 mod kubeconfig;
 mod list;
 mod metadata;
+mod metrics;
 mod negotiate;
 mod nodes;
 mod object;

@@ -16,8 +16,8 @@ use crate::query::Query;
 use crate::server::Core;
 use crate::status::Failure;
 use crate::{
-    binding, compress, create, delete, eviction, finalize, get, list, nodes, patch, proxy, review, scale,
-    update, watch,
+    binding, compress, create, delete, eviction, finalize, get, list, metrics, nodes, patch, proxy, review,
+    scale, update, watch,
 };
 
 /// Serves a request. Boxed, for the future of all verbs together is large.
@@ -53,7 +53,14 @@ async fn route(core: Arc<Core>, request: Request) -> Result<Response, Failure> {
                 review::answer(review, &identity, &parts.headers, body).await
             }
             Some(_) => Err(Failure::MethodNotAllowed),
-            None => object(core, path, identity.user, request).await,
+            None => match metrics::at(&path) {
+                Some(usage) if request.method() == Method::GET => {
+                    let query = Query::parse(request.uri().query());
+                    metrics::get(&core, usage, &path, &query).await
+                }
+                Some(_) => Err(Failure::MethodNotAllowed),
+                None => object(core, path, identity.user, request).await,
+            },
         },
         Path::Version => read_only(
             &request,

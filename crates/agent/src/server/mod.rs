@@ -1,7 +1,7 @@
 //! What the API server asks a node: a container's log, commands in a container, its main process, a pod's ports.
 //!
 //! Flows in: the client's own request, on the paths of upstream's kubelet (`/containerLogs/...`, `/exec/...`,
-//! `/attach/...`, `/portForward/...`). Flows out: bytes, or an upgraded connection that is served here. Errors are Status
+//! `/attach/...`, `/portForward/...`, `/stats/summary`). Flows out: bytes, or an upgraded connection that is served here. Errors are Status
 //! objects. Never writes anything.
 
 mod client;
@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use crate::keeper::protocol::Attempt;
 use crate::keeper::record;
+use crate::usage::Usage;
 use port_forward::Destination;
 
 /// Any error, as tower passes them on.
@@ -140,11 +141,17 @@ impl Subject {
     }
 }
 
+/// What the node's containers use.
+const SUMMARY: &str = "/stats/summary";
+
 /// The service of a node whose pods have their folders in `pods_dir`.
-pub fn service(pods: Informer<Pod>, pods_dir: PathBuf) -> NodeService {
-    NodeService::new(tower::service_fn(move |request| {
-        let (pods, pods_dir) = (pods.clone(), pods_dir.clone());
+pub fn service(pods: Informer<Pod>, usage: Usage, pods_dir: PathBuf) -> NodeService {
+    NodeService::new(tower::service_fn(move |request: Request<Body>| {
+        let (pods, usage, pods_dir) = (pods.clone(), usage.clone(), pods_dir.clone());
         async move {
+            if request.uri().path() == SUMMARY {
+                return Ok(Response::new(full(usage.summary(&pods).to_string())));
+            }
             let answer = answer(&pods, pods_dir, request);
             Ok(answer.unwrap_or_else(|refusal| refusal.response()))
         }
