@@ -259,3 +259,73 @@ fn drain_waits_for_the_budget() {
     assert_eq!(on_node["items"].as_array().map(Vec::len), Some(0));
     cluster.stop();
 }
+
+/// Two processors' worth of load at most, for two minutes at most.
+const BUSY: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: busy }
+spec:
+  selector: { matchLabels: { app: busy } }
+  template:
+    metadata: { labels: { app: busy } }
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: c
+        image: host
+        command: [timeout, "120", sh, -c, "while :; do :; done"]
+        resources: { requests: { cpu: 50m } }
+"#;
+
+#[test]
+fn usage_is_shown_and_scales_a_deployment() {
+    let cluster = Cluster::start_with(Options {
+        nodes: 1,
+        ..Options::default()
+    });
+    let kubectl = cluster.kubectl();
+    kubectl.apply(BUSY);
+    kubectl.rolled_out("busy");
+    kubectl.ok(&[
+        "autoscale",
+        "deployment",
+        "busy",
+        "--min=1",
+        "--max=2",
+        "--cpu-percent=50",
+    ]);
+    // One pod of at most a processor asks for far more than its 50m; two are allowed.
+    kubectl.ok(&[
+        "wait",
+        "--timeout=90s",
+        "--for=jsonpath={.spec.replicas}=2",
+        "deployment/busy",
+    ]);
+    let told = kubectl.event("busy", "SuccessfulRescale");
+    assert_eq!(
+        told,
+        "New size: 2; reason: cpu resource utilization (percentage of request) above target"
+    );
+    let top = kubectl.ok(&["top", "pods", "-l", "app=busy", "--no-headers"]);
+    let used = top
+        .split_whitespace()
+        .nth(1)
+        .and_then(|cell| cell.strip_suffix('m')?.parse::<u32>().ok());
+    assert!(used.is_some_and(|used| used > 50), "{top}");
+    assert!(kubectl.ok(&["top", "nodes"]).contains("CPU(cores)"));
+    let shown = kubectl.json(&["hpa", "busy"]);
+    let conditions = shown["status"]["conditions"].as_array().unwrap();
+    let reason = |kind: &str| {
+        let found = conditions.iter().find(|condition| condition["type"] == kind);
+        found.and_then(|condition| condition["reason"].as_str())
+    };
+    assert_eq!(reason("ScalingActive"), Some("ValidMetricFound"));
+    assert_eq!(reason("ScalingLimited"), Some("TooManyReplicas"));
+    let row = spaced(&kubectl.ok(&["get", "hpa", "busy", "--no-headers"]));
+    assert!(
+        row.starts_with("busy Deployment/busy cpu: ") && row.contains("%/50% 1 2"),
+        "{row}"
+    );
+    cluster.stop();
+}

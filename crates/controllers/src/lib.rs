@@ -4,6 +4,7 @@
 //! nothing of each other: each watches the API and writes the API. Decisions are pure functions over what the caches show, in
 //! modules of their own; every loop looks at the whole state and may lose or repeat any step. Never knows HTTP, the store or processes.
 
+mod autoscaler;
 mod context;
 mod deployment;
 mod disruption;
@@ -89,6 +90,7 @@ pub async fn run(client: Client, caches: Caches, load_balancers: Block, stop: Ca
         () = context.stop.cancelled() => {}
     }
     let mut loops = JoinSet::new();
+    loops.spawn(autoscaler::run(context.clone()));
     loops.spawn(deployment::run(context.clone()));
     loops.spawn(replicaset::run(context.clone()));
     loops.spawn(disruption::run(context.clone()));
