@@ -5,7 +5,8 @@
 pub const POD_PORTS: &str = "coracle.dev/ports";
 
 /// Pod condition, written by the balancer: `True` before traffic is first routed to the pod, `False` once nothing is
-/// routed to it and its last connection has ended. The agent waits for `False` before it stops a pod.
+/// routed to it and its last connection has ended, or its grace period is nearly over. The agent waits for `False` before
+/// it stops a pod.
 pub const IN_SERVICE: &str = "coracle.dev/InService";
 
 /// Label of an EndpointSlice: its Service.

@@ -53,6 +53,16 @@ pub fn available_at(pod: &Pod, min_ready_seconds: i32) -> Option<jiff::Timestamp
         .ok()
 }
 
+/// Time of a deleted pod's grace period that is left to its programs to end in; its connections must be gone before.
+const TIME_TO_STOP: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+
+/// When a deleted pod is stopped even if connections still go to it.
+#[must_use]
+pub fn stopped_at(pod: &Pod) -> Option<jiff::Timestamp> {
+    let deadline = pod.metadata.deletion_timestamp.as_ref()?.0;
+    Some(deadline.checked_sub(TIME_TO_STOP).unwrap_or(deadline))
+}
+
 /// The pod's phase; empty if it has none yet.
 #[must_use]
 pub fn phase(pod: &Pod) -> &str {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
 use kube::api::{DeleteParams, Preconditions};
 use tokio::time::Instant;
@@ -20,8 +20,6 @@ use crate::target::Target;
 
 /// Time that a program has after its stop signal in any case, as upstream.
 const LEAST_GRACE: Duration = Duration::from_secs(2);
-/// The wait for the balancer ends this long before the grace does.
-const RESERVE: SignedDuration = SignedDuration::from_secs(2);
 /// How long a keeper whose processes are dead may take to end.
 const KEEPER_END: Duration = Duration::from_secs(5);
 /// Grace of a pod that does not say.
@@ -50,7 +48,7 @@ impl Worker {
             .deletion_timestamp
             .as_ref()
             .map_or_else(Timestamp::now, |time| time.0);
-        let drained_by = deadline.checked_sub(RESERVE).unwrap_or(deadline);
+        let drained_by = api::pods::stopped_at(&self.pod).unwrap_or(deadline);
         if self.link.is_none() || !self.containers.values().any(super::container::Run::is_alive) {
             return self.finish().await;
         }

@@ -14,7 +14,8 @@ pub enum End {
     Moved,
     /// Closed by either side at a moment of its choice.
     Finished,
-    /// Broken by the backend in the middle of a message.
+    /// Broken by the backend in the middle of a message, or ended by it before the client was done, because its time
+    /// was over.
     Cut,
     /// It never came to be.
     Refused,
@@ -29,6 +30,8 @@ pub struct Backend {
     open: AtomicU32,
     /// Whether no route of the newest table offers it.
     draining: AtomicBool,
+    /// Its time is over: an opaque connection that it ends from now on is cut.
+    overdue: AtomicBool,
     /// Milliseconds on the datapath's clock until which others are preferred, after it refused a connection or broke one
     /// without a word; 0: it is not suspected.
     suspect_until: AtomicU64,
@@ -54,7 +57,7 @@ pub struct BackendStatus {
     pub moved: u32,
     /// Connections that ended by themselves since it began to drain.
     pub finished: u32,
-    /// Connections that the backend broke in mid-message since it began to drain.
+    /// Connections that were cut since it began to drain: see [`End::Cut`].
     pub cut: u32,
 }
 
@@ -77,6 +80,7 @@ impl Backend {
             owner,
             open: AtomicU32::new(0),
             draining: AtomicBool::new(false),
+            overdue: AtomicBool::new(false),
             suspect_until: AtomicU64::new(0),
             moved: AtomicU32::new(0),
             finished: AtomicU32::new(0),
@@ -99,6 +103,15 @@ impl Backend {
             addr: self.addr,
             owner: self.owner.clone(),
         }
+    }
+
+    /// Its time is over; for good.
+    pub(super) fn set_overdue(&self) {
+        self.overdue.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_overdue(&self) -> bool {
+        self.overdue.load(Ordering::SeqCst)
     }
 
     pub(super) fn open(&self) -> u32 {

@@ -396,6 +396,15 @@ impl Datapath {
             .collect()
     }
 
+    /// The time of this owner's backends is over: what they end from now on was not over for its client, and is cut.
+    pub fn set_overdue(&mut self, owner: &str) {
+        for (endpoint, known) in &self.backends {
+            if *endpoint.owner == *owner {
+                known.backend.set_overdue();
+            }
+        }
+    }
+
     /// Forgets a backend, if it is drained still.
     pub fn forget(&mut self, backend: &BackendStatus) {
         let acknowledged = self.acknowledged();

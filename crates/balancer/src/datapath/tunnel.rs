@@ -91,6 +91,10 @@ impl Tunnel {
             return Err(Ending::gracefully());
         }
         if ended && !wires.client.is_shut() {
+            if wires.is_overdue() {
+                wires.drop_leg(End::Cut);
+                return Err(Ending::gracefully());
+            }
             wires.client.shut();
             return Ok(true);
         }

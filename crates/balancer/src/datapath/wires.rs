@@ -322,6 +322,11 @@ impl Wires {
         shut.is_some()
     }
 
+    /// Whether an end of the backend's stream would come too early for the client, because the backend's time is over.
+    pub fn is_overdue(&self) -> bool {
+        !self.client.is_ended() && self.backend().is_some_and(|backend| backend.is_overdue())
+    }
+
     /// Sends bytes to the client, or holds them back.
     pub fn deliver(&mut self, bytes: &[u8]) -> Result<(), Errno> {
         let sent = if self.to_client.is_empty() {

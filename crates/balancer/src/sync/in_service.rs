@@ -3,12 +3,16 @@
 //! A pod is announced (condition True) before it is first routed to, and withdrawn (False) once no connection is left.
 //! The API server puts the announcement and the pod's deletion in an order: announced first, the agent sees True and
 //! waits; deleted first, the answer to the announcement shows the deletion, and the pod is never routed to.
+//!
+//! A pod whose time is nearly over is withdrawn all the same, shortly before its agent would stop it by the clock. So the
+//! balancer knows of the stop before the pod does, and can tell the connections that the stop has cut from others.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::names::IN_SERVICE;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
@@ -22,6 +26,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// Longest such wait.
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
+/// A pod is withdrawn so long before its agent stops it, whatever connections it has.
+const LEAD: SignedDuration = SignedDuration::from_millis(250);
+
 /// A condition to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
@@ -29,8 +36,19 @@ pub struct Write {
     pub pod: PodId,
     /// True: announced. False: withdrawn.
     pub value: bool,
+    /// The condition's reason.
+    pub reason: &'static str,
     /// The condition's message.
     pub message: String,
+}
+
+/// A pod that has left service, and what became of its connections since it was to leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The pod.
+    pub pod: PodId,
+    /// Connections that were moved, that finished, and that were cut.
+    pub ended: [u32; 3],
 }
 
 /// How a write went.
@@ -67,6 +85,12 @@ struct Entry {
     retry: Option<(Instant, Duration)>,
     /// What became of its connections: moved, finished, cut.
     ended: [u32; 3],
+    /// It has been in service, and that it has left has not been told.
+    serving: bool,
+    /// When it is withdrawn, being deleted.
+    due: Option<Timestamp>,
+    /// That time has come.
+    overdue: bool,
 }
 
 impl Entry {
@@ -78,7 +102,20 @@ impl Entry {
             writing: false,
             retry: None,
             ended: [0; 3],
+            serving: announced,
+            due: None,
+            overdue: false,
         }
+    }
+
+    /// Whether it should be in service, being among those that the plan wants.
+    fn is_wanted(&self, wanted: &BTreeSet<&PodId>) -> bool {
+        wanted.contains(&self.id) && !self.late && !self.overdue
+    }
+
+    /// Whether its time matters, and is not known to be over.
+    fn is_waiting(&self) -> bool {
+        self.announced != Some(false) && !self.overdue
     }
 }
 
@@ -89,6 +126,8 @@ pub struct PodEstate {
     announced: Option<bool>,
     late: bool,
     ended: [u32; 3],
+    serving: bool,
+    overdue: bool,
 }
 
 impl InService {
@@ -109,6 +148,8 @@ impl InService {
                 announced: entry.announced,
                 late: entry.late,
                 ended,
+                serving: entry.serving,
+                overdue: entry.overdue,
             }
         };
         self.pods.values().map(of).collect()
@@ -121,6 +162,8 @@ impl InService {
                 announced: pod.announced,
                 late: pod.late,
                 ended: pod.ended,
+                serving: pod.serving,
+                overdue: pod.overdue,
                 ..Entry::new(pod.id.clone(), false)
             };
             self.pods.insert(pod.id.uid, entry);
@@ -135,7 +178,9 @@ impl InService {
             let Some(uid) = pod.metadata.uid.as_deref() else {
                 continue;
             };
-            if let Some(known) = self.pods.get(uid) {
+            let due = api::pods::stopped_at(pod).map(|at| at.checked_sub(LEAD).unwrap_or(at));
+            if let Some(known) = self.pods.get_mut(uid) {
+                known.due = due;
                 seen.insert(known.id.uid.clone());
                 continue;
             }
@@ -145,8 +190,9 @@ impl InService {
                 name: pod.name_any(),
             };
             seen.insert(id.uid.clone());
-            self.pods
-                .insert(id.uid.clone(), Entry::new(id, is_announced(pod)));
+            let mut entry = Entry::new(id, is_announced(pod));
+            entry.due = due;
+            self.pods.insert(entry.id.uid.clone(), entry);
         }
         for id in planned {
             seen.insert(id.uid.clone());
@@ -154,14 +200,30 @@ impl InService {
                 .entry(id.uid.clone())
                 .or_insert_with(|| Entry::new(id.clone(), false));
         }
-        self.pods.retain(|uid, entry| entry.writing || seen.contains(uid));
+        self.pods
+            .retain(|uid, entry| entry.writing || entry.serving || seen.contains(uid));
     }
 
     /// Whether connections may go to the pod.
     pub fn admits(&self, pod: &PodId) -> bool {
         self.pods
             .get(&pod.uid)
-            .is_some_and(|entry| entry.announced == Some(true) && !entry.late)
+            .is_some_and(|entry| entry.announced == Some(true) && !entry.late && !entry.overdue)
+    }
+
+    /// Pods in service whose time is over.
+    pub fn overdue(&mut self, now: Timestamp) -> Vec<Arc<str>> {
+        for entry in self.pods.values_mut() {
+            entry.overdue |= entry.is_waiting() && entry.due.is_some_and(|due| due <= now);
+        }
+        let over = self.pods.values().filter(|entry| entry.overdue && entry.serving);
+        over.map(|entry| entry.id.uid.clone()).collect()
+    }
+
+    /// When the time of the next pod is over.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let waiting = self.pods.values().filter(|entry| entry.is_waiting());
+        waiting.filter_map(|entry| entry.due).min()
     }
 
     /// Adds up what became of the connections of backends that have drained and are about to be forgotten.
@@ -179,22 +241,26 @@ impl InService {
         backends: &[BackendStatus],
         now: Instant,
     ) -> Vec<Write> {
-        let alive = backends
-            .iter()
-            .filter(|backend| backend.state != BackendState::Drained);
-        let routed: HashSet<&Arc<str>> = alive.map(|backend| &backend.owner).collect();
+        let routed = routed(backends);
         let mut writes = Vec::new();
         for entry in self.pods.values_mut() {
             if entry.writing || entry.retry.is_some_and(|(at, _)| at > now) {
                 continue;
             }
-            let wanted = wanted.contains(&entry.id) && !entry.late;
-            let message = match (entry.announced, wanted) {
-                (Some(false) | None, true) => "the balancer routes connections to this pod".to_owned(),
-                (Some(true) | None, false) if !routed.contains(&entry.id.uid) => {
-                    let [moved, finished, cut] = entry.ended;
-                    format!("no connection is left: moved {moved}, finished {finished}, cut {cut}")
+            let wanted = entry.is_wanted(wanted);
+            let (reason, message) = match (entry.announced, wanted) {
+                (Some(false) | None, true) => {
+                    ("Routed", "the balancer routes connections to this pod".to_owned())
                 }
+                (Some(true) | None, false) if !routed.contains(&entry.id.uid) => (
+                    "Drained",
+                    format!("no connection is left: {}", story(entry.ended)),
+                ),
+                (Some(true) | None, false) if entry.overdue => (
+                    "GracePeriodOver",
+                    "the grace period is nearly over and connections are left: they end with the pod"
+                        .to_owned(),
+                ),
                 _ => {
                     entry.retry = None;
                     continue;
@@ -206,10 +272,27 @@ impl InService {
             writes.push(Write {
                 pod: entry.id.clone(),
                 value: wanted,
+                reason,
                 message,
             });
         }
         writes
+    }
+
+    /// Pods that have lost their last connection since they were to leave; each is told once.
+    pub fn left(&mut self, wanted: &BTreeSet<&PodId>, backends: &[BackendStatus]) -> Vec<Left> {
+        let routed = routed(backends);
+        let mut all = Vec::new();
+        for entry in self.pods.values_mut() {
+            if entry.serving && !entry.is_wanted(wanted) && !routed.contains(&entry.id.uid) {
+                entry.serving = false;
+                all.push(Left {
+                    pod: entry.id.clone(),
+                    ended: entry.ended,
+                });
+            }
+        }
+        all
     }
 
     /// Takes note of how a write went.
@@ -221,7 +304,8 @@ impl InService {
         match written {
             Written::Done { deleted } => {
                 entry.announced = Some(write.value);
-                if !write.value {
+                if write.value && !deleted {
+                    entry.serving = true;
                     entry.ended = [0; 3];
                 }
                 // A pod that is deleted never becomes wanted again, so late stays late.
@@ -253,6 +337,19 @@ impl InService {
 fn add(ended: &mut [u32; 3], backend: &BackendStatus) {
     let ends = [backend.moved, backend.finished, backend.cut];
     *ended = std::array::from_fn(|at| ended[at] + ends[at]);
+}
+
+/// The owners of backends that have connections or may get some.
+fn routed(backends: &[BackendStatus]) -> HashSet<&Arc<str>> {
+    let alive = backends
+        .iter()
+        .filter(|backend| backend.state != BackendState::Drained);
+    alive.map(|backend| &backend.owner).collect()
+}
+
+/// What became of a pod's connections.
+pub fn story([moved, finished, cut]: [u32; 3]) -> String {
+    format!("moved {moved}, finished {finished}, cut {cut}")
 }
 
 fn is_announced(pod: &Pod) -> bool {
@@ -413,5 +510,55 @@ mod tests {
         assert_eq!(pods.next_retry(), Some(now + 2 * FIRST_RETRY));
         pods.written(&write, Written::Gone, now);
         assert_eq!(pods.next_retry(), None);
+    }
+
+    #[test]
+    fn a_pod_whose_time_is_over_is_withdrawn_with_its_connections_and_told_of_when_they_are_gone() {
+        let (mut pods, a, now) = (InService::default(), id("a"), Instant::now());
+        let mut object = (*pod("a", "True")).clone();
+        let deadline = Timestamp::from_second(1_000_000).unwrap();
+        object.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(deadline));
+        let stopped = api::pods::stopped_at(&object).unwrap();
+        pods.observe(&[Arc::new(object)], [&a].into_iter());
+        assert_eq!(pods.next_due(), Some(stopped - LEAD));
+        assert!(
+            pods.overdue(stopped - LEAD - SignedDuration::from_millis(1))
+                .is_empty()
+        );
+        assert!(pods.admits(&a));
+        assert_eq!(pods.overdue(stopped - LEAD).len(), 1);
+        assert_eq!(pods.next_due(), None);
+        assert!(!pods.admits(&a), "nobody else is ready, but it ends now");
+        let (draining, wanted) = (backend("a", BackendState::Draining), BTreeSet::from([&a]));
+        let writes = pods.writes(&wanted, std::slice::from_ref(&draining), now);
+        assert_eq!((writes[0].value, writes[0].reason), (false, "GracePeriodOver"));
+        pods.written(&writes[0], Written::Done { deleted: true }, now);
+        assert!(pods.left(&wanted, &[draining]).is_empty());
+        // The pod's object may go before the datapath has seen its connections end.
+        pods.observe(&[], [].into_iter());
+        let mut drained = backend("a", BackendState::Drained);
+        drained.cut = 2;
+        pods.ended(&drained);
+        let left = pods.left(&wanted, &[]);
+        assert_eq!((left.len(), left[0].ended), (1, [2, 1, 2]));
+        assert!(pods.left(&wanted, &[]).is_empty(), "it is told once");
+        assert!(pods.writes(&BTreeSet::new(), &[], now).is_empty());
+        pods.observe(&[], [].into_iter());
+        assert!(pods.pod("a").is_none());
+    }
+
+    #[test]
+    fn each_time_a_pod_leaves_service_is_told() {
+        let (mut pods, a, now) = (InService::default(), id("a"), Instant::now());
+        pods.observe(&[pod("a", "True")], [].into_iter());
+        for _ in 0..2 {
+            assert_eq!(pods.left(&BTreeSet::new(), &[]).len(), 1);
+            let write = pods.writes(&BTreeSet::new(), &[], now).remove(0);
+            pods.written(&write, Written::Done { deleted: false }, now);
+            let write = pods.writes(&BTreeSet::from([&a]), &[], now).remove(0);
+            pods.written(&write, Written::Done { deleted: false }, now);
+            assert!(pods.left(&BTreeSet::from([&a]), &[]).is_empty());
+        }
     }
 }

@@ -10,6 +10,7 @@ mod coming;
 mod handover;
 mod in_service;
 mod plan;
+mod pod_events;
 mod port;
 mod report;
 mod rounds;

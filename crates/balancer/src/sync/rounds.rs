@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use informer::{Key, Recorder};
+use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -14,6 +15,7 @@ use super::bind_errors::BindErrors;
 use super::handover::Watcher;
 use super::in_service::{InService, Write, Written};
 use super::plan::{Plan, Planner};
+use super::pod_events;
 use super::port::Port;
 use super::write::write;
 use super::{BalancerError, Caches, Config, Question};
@@ -98,7 +100,8 @@ impl Rounds {
         self.replan();
         loop {
             self.settle(&stop);
-            let retry = [self.in_service.next_retry(), self.bind_retry]
+            let overdue = self.in_service.next_due().map(from_now);
+            let retry = [self.in_service.next_retry(), self.bind_retry, overdue]
                 .into_iter()
                 .flatten()
                 .min();
@@ -108,6 +111,9 @@ impl Rounds {
                 () = self.drained.notified() => {}
                 Some((write, written)) = self.results.recv() => {
                     self.in_service.written(&write, written, Instant::now());
+                    if write.value && written == (Written::Done { deleted: false }) {
+                        pod_events::tell_in_service(&self.recorder, &write.pod);
+                    }
                 }
                 Some(question) = questions.recv() => match question {
                     Question::Handover(heir) => match self.hand_over(heir).await {
@@ -156,6 +162,9 @@ impl Rounds {
     /// Brings the datapath and the pods' conditions in line with the plan.
     fn settle(&mut self, stop: &CancellationToken) {
         let now = Instant::now();
+        for pod in self.in_service.overdue(Timestamp::now()) {
+            self.datapath.set_overdue(&pod);
+        }
         let pods = &self.caches.pods;
         let is_coming = |port: &Port| match &port.selector {
             Some(selector) => selector.is_expecting(|value| pods.indexed(value)),
@@ -183,7 +192,11 @@ impl Rounds {
             self.in_service.ended(backend);
             self.datapath.forget(backend);
         }
-        for order in self.in_service.writes(&self.plan.wanted(), &backends, now) {
+        let wanted = self.plan.wanted();
+        for left in self.in_service.left(&wanted, &backends) {
+            pod_events::tell_left(&self.recorder, &left);
+        }
+        for order in self.in_service.writes(&wanted, &backends, now) {
             let (client, results) = (self.client.clone(), self.report.clone());
             self.tasks
                 .spawn(stop.clone().run_until_cancelled_owned(async move {
@@ -193,4 +206,11 @@ impl Rounds {
                 }));
         }
     }
+}
+
+/// A time of the API, on the clock that this process waits by.
+fn from_now(at: Timestamp) -> Instant {
+    let left = Duration::try_from(at.duration_since(Timestamp::now()));
+    // What is past is now.
+    Instant::now() + left.unwrap_or_default()
 }

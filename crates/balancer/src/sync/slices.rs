@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use api::names::SERVICE_NAME;
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,20 @@ pub struct PodId {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl PodId {
+    /// The pod, as events refer to it.
+    pub fn reference(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            namespace: Some(self.namespace.clone()),
+            name: Some(self.name.clone()),
+            uid: Some(self.uid.to_string()),
+            ..ObjectReference::default()
+        }
+    }
 }
 
 /// A place that a port's connections can go to.

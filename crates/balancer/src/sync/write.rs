@@ -24,7 +24,7 @@ pub async fn write(client: Client, write: &Write) -> Written {
         "status": {"conditions": [{
             "type": IN_SERVICE,
             "status": if write.value { "True" } else { "False" },
-            "reason": if write.value { "Routed" } else { "Drained" },
+            "reason": write.reason,
             "message": write.message,
             "lastTransitionTime": Time(Timestamp::now()),
         }]},

@@ -1,7 +1,7 @@
 //! An API server and a balancer in this process, and servers that play pods.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -207,21 +207,23 @@ impl Cluster {
     }
 
     pub async fn delete(&self, pod: &str) {
-        self.api::<Pod>()
-            .delete(pod, &DeleteParams::default())
-            .await
-            .unwrap();
+        self.delete_within(pod, None).await;
+    }
+
+    /// Deletes the pod with this grace period, in seconds.
+    pub async fn delete_within(&self, pod: &str, grace: Option<u32>) {
+        let parameters = DeleteParams {
+            grace_period_seconds: grace,
+            ..DeleteParams::default()
+        };
+        self.api::<Pod>().delete(pod, &parameters).await.unwrap();
     }
 
     /// Removes a pod whose processes have ended, and its slice, at once.
     pub async fn remove(&self, pod: &str) {
         let slices: Api<EndpointSlice> = self.api();
         slices.delete(pod, &DeleteParams::default()).await.unwrap();
-        let now = DeleteParams {
-            grace_period_seconds: Some(0),
-            ..DeleteParams::default()
-        };
-        self.api::<Pod>().delete(pod, &now).await.unwrap();
+        self.delete_within(pod, Some(0)).await;
     }
 
     pub async fn get(&self, pod: &str) -> Pod {
@@ -307,14 +309,18 @@ impl Balancer {
 /// A server that answers every request with its name.
 pub struct Server {
     pub addr: SocketAddr,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Server {
     pub fn start(name: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
+        let streams = Arc::new(Mutex::new(Vec::new()));
+        let all = streams.clone();
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
+                all.lock().unwrap().push(stream.try_clone().unwrap());
                 std::thread::spawn(move || {
                     let mut request = [0; 1024];
                     while stream.read(&mut request).is_ok_and(|count| count > 0) {
@@ -322,10 +328,20 @@ impl Server {
                             return;
                         }
                     }
+                    // Another handle of it is kept for `stop`.
+                    let _ = stream.shutdown(Shutdown::Both);
                 });
             }
         });
-        Self { addr }
+        Self { addr, streams }
+    }
+
+    /// Ends all its connections.
+    pub fn stop(&self) {
+        for stream in self.streams.lock().unwrap().drain(..) {
+            // One whose client has gone has ended already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     pub fn answer(name: &str) -> String {

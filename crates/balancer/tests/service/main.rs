@@ -10,13 +10,17 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use cluster::{COMING, Cluster, LEAVING, READY, Server, in_service};
+use cluster::{COMING, Cluster, LEAVING, READY, Server, in_service, message};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// One exchange; the name that the server gives.
 fn get(client: &mut TcpStream) -> String {
     client.write_all(GET).unwrap();
+    read_answer(client)
+}
+
+fn read_answer(client: &mut TcpStream) -> String {
     let mut answer = vec![0; Server::answer("x").len()];
     client.read_exact(&mut answer).unwrap();
     let answer = String::from_utf8(answer).unwrap();
@@ -68,10 +72,7 @@ async fn a_pod_is_announced_routed_to_drained_and_withdrawn() {
     let pod = cluster
         .until("a", |pod| in_service(pod) == Some(("False", "Drained")))
         .await;
-    assert_eq!(
-        cluster::message(&pod),
-        "no connection is left: moved 1, finished 0, cut 0"
-    );
+    assert_eq!(message(&pod), "no connection is left: moved 1, finished 0, cut 0");
     assert_eq!(get(&mut client), "b");
     balancer.stop().await;
 }
@@ -235,5 +236,50 @@ async fn external_addresses_of_others_are_complained_about_and_own_ones_served()
         .until("a", |pod| in_service(pod) == Some(("True", "Routed")))
         .await;
     assert_eq!(get(&mut connect((own, 8080).into())), "a");
+    balancer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_whose_grace_is_over_is_withdrawn_and_its_cut_connections_are_told() {
+    let cluster = Cluster::start().await;
+    let balancer = cluster.balancer().await;
+    let service = cluster.service("web").await;
+    let (a, b) = (Server::start("a"), Server::start("b"));
+    let (pod_a, pod_b) = (cluster.pod("a", None).await, cluster.pod("b", None).await);
+    cluster.slice("web", &[(&pod_a, &a, READY)]).await;
+    assert_eq!(
+        cluster.event("InService").await,
+        "The balancer routes connections to this pod"
+    );
+    let mut clients: Vec<_> = (0..3).map(|_| connect(service)).collect();
+    for client in &mut clients {
+        client.write_all(b"\0bytes").unwrap();
+        assert_eq!(read_answer(client), "a");
+    }
+    cluster
+        .slice("web", &[(&pod_a, &a, LEAVING), (&pod_b, &b, READY)])
+        .await;
+    cluster.delete_within("a", Some(3)).await;
+    let pod = cluster
+        .until("a", |pod| in_service(pod) == Some(("False", "GracePeriodOver")))
+        .await;
+    assert_eq!(
+        message(&pod),
+        "the grace period is nearly over and connections are left: they end with the pod"
+    );
+    drop(clients.pop());
+    balancer
+        .until(|status| status.backends.iter().any(|backend| backend.open == 2))
+        .await;
+    a.stop();
+    assert_eq!(
+        cluster.event("ConnectionsCut").await,
+        "2 connections were cut: the pod ended or broke them before their clients were done"
+    );
+    assert_eq!(
+        cluster.event("Drained").await,
+        "No connection is left: moved 0, finished 1, cut 2"
+    );
+    drop(clients);
     balancer.stop().await;
 }

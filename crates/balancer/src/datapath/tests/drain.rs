@@ -253,3 +253,51 @@ impl Hammered {
         }
     }
 }
+
+#[test]
+fn what_ends_with_a_pod_whose_time_is_over_is_cut() {
+    let (a, b) = (Server::new(), Server::new());
+    let mut balancer = Balancer::to(&[&a]);
+    let opaque = || {
+        let mut client = balancer.client();
+        client.say(b"\0");
+        let mut served = a.accept();
+        served.hear(b"\0");
+        (client, served)
+    };
+    let (early, leaving, idle, busy) = (opaque(), opaque(), opaque(), opaque());
+    let mut http = balancer.client();
+    http.say(GET);
+    let mut answering = a.accept();
+    answering.hear(GET);
+    balancer.until_installed(&[&b]);
+    // Before its time is over a server may end what it wants to end.
+    let (mut client, served) = early;
+    drop(served);
+    client.hear_end();
+    drop(client);
+    balancer.until_open(&a, 4);
+    balancer.datapath.set_overdue("pod");
+    // A client that ends by itself is not cut, nor is an exchange that becomes complete.
+    let (client, mut served) = leaving;
+    drop(client);
+    served.hear_end();
+    drop(served);
+    answering.say(OK);
+    http.hear(OK);
+    answering.hear_end();
+    balancer.until_open(&a, 2);
+    // The pod ends: one stream is at rest, in the other there is something that it has not read.
+    let (mut client, served) = idle;
+    drop(served);
+    client.hear_end();
+    drop(client);
+    let (mut client, served) = busy;
+    client.say(b"unread");
+    let mut unread = [0; 6];
+    while served.stream.peek(&mut unread).unwrap() < unread.len() {}
+    drop(served);
+    client.is_refused();
+    let status = balancer.until_drained(&a);
+    assert_eq!((status.moved, status.finished, status.cut), (1, 2, 2));
+}

@@ -108,6 +108,15 @@ impl Balancer {
         }
     }
 
+    /// Waits until a server has so many connections, of which there is no report.
+    fn until_open(&self, server: &Server, open: u32) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while self.backend(server).open != open {
+            assert!(std::time::Instant::now() < deadline, "{:?}", self.backend(server));
+            std::thread::yield_now();
+        }
+    }
+
     fn until_drained(&self, server: &Server) -> BackendStatus {
         self.until(|balancer| balancer.backend(server).state == BackendState::Drained);
         self.backend(server)
