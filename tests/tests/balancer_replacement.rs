@@ -1,5 +1,9 @@
 //! The balancer is replaced under load, again and again, and is killed.
 
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use coracle_tests::{Cluster, Kubectl, Traffic, http, programs};
@@ -74,6 +78,61 @@ fn a_server_of_another_program_replaces_the_balancer_and_drops_nothing() {
     }
     traffic.flows(50);
     traffic.finish().assert_clean();
+    cluster.stop();
+}
+
+/// Processor time of a process, in clock ticks of 10 ms.
+fn ticks(pid: i32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
+    [11, 12]
+        .map(|at: usize| fields[at].parse::<u64>().expect("a number"))
+        .iter()
+        .sum()
+}
+
+#[test]
+fn at_the_limit_of_open_files_clients_wait_and_the_balancer_rests() {
+    let (cluster, kubectl) = start();
+    let service = http::cluster_ip(&kubectl, "nginx-deployment");
+    let data_dir = cluster.data_dir().to_string_lossy().into_owned();
+    // The new balancer inherits the limit of the command.
+    let replace = cluster.coracle(&["balancer", "replace", "--data-dir", &data_dir]);
+    let mut limited = Command::new("prlimit");
+    limited
+        .arg("--nofile=100:200")
+        .arg(replace.get_program())
+        .args(replace.get_args());
+    limited.env("HOME", cluster.home());
+    let replaced = limited.output().expect("prlimit runs");
+    assert!(replaced.status.success(), "{replaced:?}");
+
+    // The soft limit is raised to the hard one: 36 connections, and 128 descriptors for all else.
+    let mut clients: Vec<_> = (0..60)
+        .map(|_| TcpStream::connect(service).expect("the system accepts"))
+        .collect();
+    let mut last = clients.pop().expect("60 of them");
+    last.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .expect("it is open");
+    last.set_read_timeout(Some(Duration::from_secs(2)))
+        .expect("a socket");
+    let before = ticks(cluster.balancer_pid());
+    let waiting = last.read(&mut [0; 1]).expect_err("its turn has not come");
+    assert_eq!(waiting.kind(), ErrorKind::WouldBlock);
+    let spent = ticks(cluster.balancer_pid()) - before;
+    println!("processor time of 2 s at the limit: {} ms", spent * 10);
+    assert!(spent < 10, "{spent} ticks");
+    let status = cluster.run(&["status", "--data-dir", &data_dir]);
+    assert!(status.stdout.contains("36 connections"), "{status:?}");
+    assert!(status.stdout.contains("at the limit of open files"), "{status:?}");
+
+    drop(clients);
+    let mut answer = String::new();
+    last.set_read_timeout(Some(LIMIT)).expect("a socket");
+    last.read_to_string(&mut answer).expect("its turn comes");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let log = fs::read_to_string(cluster.data_dir().join("balancer/log")).expect("the log");
+    assert_eq!(log.matches("at the limit of open files").count(), 1, "{log}");
     cluster.stop();
 }
 

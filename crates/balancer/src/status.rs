@@ -16,10 +16,12 @@ use crate::datapath::BackendState;
 pub struct Status {
     /// The process.
     pub pid: u32,
-    /// Milliseconds since it started: the difference of two documents' is the time between them.
+    /// Milliseconds on the machine's clock: the difference of two documents' is the time between them.
     pub milliseconds: u64,
     /// Client connections, those without a backend included.
     pub connections: u32,
+    /// Client connections that its limit of open files allows; more wait until others have ended.
+    pub most: u32,
     /// Where the counters can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,

@@ -421,7 +421,7 @@ impl Datapath {
         }
     }
 
-    /// Milliseconds on the datapath's clock, which begins with it.
+    /// Milliseconds on the datapath's clock, which is the machine's.
     pub fn now(&self) -> u64 {
         self.shared.now()
     }
@@ -439,6 +439,11 @@ impl Datapath {
     /// Client connections now, those without a backend included, UDP sessions not.
     pub fn connections(&self) -> u32 {
         self.shared.connections()
+    }
+
+    /// Client connections that there may be at once; more wait to be accepted.
+    pub fn most(&self) -> u32 {
+        self.shared.most
     }
 
     /// The newest table that all threads have.

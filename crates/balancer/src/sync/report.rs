@@ -45,6 +45,7 @@ impl Rounds {
             pid: std::process::id(),
             milliseconds: self.datapath.now(),
             connections: self.datapath.connections(),
+            most: self.datapath.most(),
             metrics: self.metrics.as_ref().map(|metrics| metrics.borrow().clone()),
             listeners: listeners.collect(),
             services: services.collect(),

@@ -92,6 +92,7 @@ mod tests {
             pid: 1,
             milliseconds: 1,
             connections: 0,
+            most: 1,
             metrics: None,
             listeners: vec![listener; 20_000],
             services: Vec::new(),

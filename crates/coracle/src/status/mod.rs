@@ -89,11 +89,18 @@ fn describe_balancer(
     let Status {
         pid,
         connections,
+        most,
         metrics,
         listeners,
         ..
     } = &traffic.status;
     writeln!(text, "balancer      pid {pid}, {connections} connections")?;
+    if connections >= most {
+        writeln!(
+            text,
+            "  at the limit of open files: more connections wait; raise it (ulimit -n) for `coracle balancer replace`"
+        )?;
+    }
     if let Some(Metrics { addr, error }) = metrics {
         let error = error.iter().map(|error| format!(": {error}")).collect::<String>();
         writeln!(text, "metrics       http://{addr}/metrics{error}")?;

@@ -115,6 +115,7 @@ mod tests {
             pid: 1,
             milliseconds,
             connections: 0,
+            most: 1,
             metrics: None,
             listeners: Vec::new(),
             services: vec![service],
