@@ -17,6 +17,10 @@ use crate::body::{self, Response};
 /// From how many bytes on an answer is compressed; upstream's.
 const LARGE: u64 = 128 * 1024;
 
+/// Marks a response that is not ours, such as a pod's: it goes as it is, and is never gathered in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Foreign;
+
 /// Whether a client takes gzip.
 pub(crate) fn is_accepted(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING).iter();
@@ -36,7 +40,8 @@ pub(crate) async fn large(response: Response) -> Response {
         .size_hint()
         .exact()
         .is_some_and(|length| length >= LARGE);
-    if !is_large || response.headers().contains_key(header::CONTENT_ENCODING) {
+    let is_foreign = response.extensions().get::<Foreign>().is_some();
+    if !is_large || is_foreign || response.headers().contains_key(header::CONTENT_ENCODING) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
@@ -79,5 +84,24 @@ mod tests {
         };
         assert!(takes("gzip") && takes("br;q=1.0, GZip;q=0.5"));
         assert!(!takes("br") && !takes("gzip;q=0") && !is_accepted(&HeaderMap::new()));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_ours_goes_as_it_is() {
+        let response = || Response::new(body::full(vec![b'x'; 200_000]));
+        assert!(
+            large(response())
+                .await
+                .headers()
+                .contains_key(header::CONTENT_ENCODING)
+        );
+        let mut foreign = response();
+        foreign.extensions_mut().insert(Foreign);
+        assert!(
+            !large(foreign)
+                .await
+                .headers()
+                .contains_key(header::CONTENT_ENCODING)
+        );
     }
 }

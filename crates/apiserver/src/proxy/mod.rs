@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 
 use crate::body::{self, Request, Response};
 use crate::call::Call;
+use crate::compress::Foreign;
 use crate::status::Failure;
 
 /// How long a pod may take to accept a connection.
@@ -67,6 +68,7 @@ pub(crate) async fn serve(call: &Call, mut request: Request, path: &str) -> Resu
         headers.insert(HeaderName::from_static(name), value);
     }
     let mut response = send(target, request).await?;
+    response.extensions_mut().insert(Foreign);
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     strip(headers, upgrade.as_ref().filter(|_| switched));
