@@ -5,7 +5,10 @@
 //! bench_datapath serve opaque|detect|http LISTEN BACKEND   until standard input ends
 //! bench_datapath rate ADDR REQUESTS_A_SECOND SECONDS        prints p50 and p99 in microseconds
 //! bench_datapath idle ADDR COUNT                            holds keep-alive connections until standard input ends
+//! bench_datapath scale ROUNDS                               what many Services and endpoints cost: see `scale`
 //! ```
+
+mod scale;
 
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -35,7 +38,10 @@ fn main() -> Outcome<()> {
         ["serve", protocol, listen, backend] => serve(protocol, listen.parse()?, backend.parse()?),
         ["rate", addr, rate, seconds] => rate_limited(addr.parse()?, rate.parse()?, seconds.parse()?),
         ["idle", addr, count] => idle(addr.parse()?, count.parse()?),
-        _ => Err("serve PROTOCOL LISTEN BACKEND | rate ADDR RATE SECONDS | idle ADDR COUNT".into()),
+        ["scale", rounds] => scale::run(rounds.parse()?),
+        _ => Err(
+            "serve PROTOCOL LISTEN BACKEND | rate ADDR RATE SECONDS | idle ADDR COUNT | scale ROUNDS".into(),
+        ),
     }
 }
 
