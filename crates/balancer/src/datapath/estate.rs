@@ -48,7 +48,7 @@ pub struct Inherited {
 }
 
 impl Datapath {
-    /// Stops all threads between two of their rounds, and returns when they have.
+    /// Stops all threads but that of UDP between two of their rounds, and returns when they have.
     pub fn freeze(&self) {
         let (frozen, all) = channel::<()>();
         for thread in 0..self.threads.len() {

@@ -20,6 +20,10 @@
 //! What must never happen: the old balancer shutting down a socket that it shares (closing its own copy is all), or
 //! either side touching a connection that may be the other's.
 //!
+//! UDP is not part of it: the heir opens sockets of its own beside the old ones, and sessions begin anew, so datagrams
+//! under way at that moment may be lost. What is remembered for session affinity begins anew as well; most clients
+//! get the same pod again, because it is ranked by a hash of the two.
+//!
 //! A crash is another matter, for connections die with their process. But listening sockets need not: the server holds
 //! copies of them ([`Spare`]) and gives them, by the same messages, to the balancer that it starts next, so that meanwhile
 //! clients wait instead of being refused.
