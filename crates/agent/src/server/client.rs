@@ -216,6 +216,8 @@ fn messages(socket: stream::SplitStream<Socket>) -> BoxStream<'static, Input> {
     let messages = socket.take_while(|message| std::future::ready(message.is_ok()));
     let input = messages.filter_map(async |message| match message {
         Ok(Message::Binary(data)) => channel_input(data),
+        // As the Python client sends text.
+        Ok(Message::Text(text)) => channel_input(text.into()),
         _ => None,
     });
     input.boxed()
