@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod http;
 pub mod interrupt;
 pub mod kubectl;
+pub mod naive;
 pub mod pods;
 pub mod processes;
 pub mod programs;

@@ -34,6 +34,8 @@ pub enum Event {
     Kill,
     /// A pod is deleted, and its processes stand still from then on.
     Freeze,
+    /// The balancer gets SIGKILL; the server starts another.
+    BalancerCrash,
     /// The server gets SIGKILL in the middle of a roll, and is started again.
     ServerCrash,
 }
@@ -53,6 +55,7 @@ impl Event {
             Self::NeverReady => "roll to unready pods, undo",
             Self::Kill => "kill -9 of a pod",
             Self::Freeze => "pod frozen while draining",
+            Self::BalancerCrash => "kill -9 of the balancer",
             Self::ServerCrash => "kill -9 of the server in a roll",
         }
     }
@@ -96,6 +99,7 @@ impl Event {
             Self::NeverReady => halts(stage, "LISTEN_AFTER=600000"),
             Self::Kill => kill_a_pod(stage),
             Self::Freeze => freeze_a_pod(stage),
+            Self::BalancerCrash => crash_the_balancer(stage),
             Self::ServerCrash => {
                 let first = first_of_other_image(stage);
                 stage.until(first);
@@ -180,6 +184,15 @@ fn kill_a_pod(stage: &mut Stage<'_>) {
     stage.settle();
     let replicas = stage.pods.replicas as usize;
     stage.until(|pods| pods.iter().filter(|pod| pod.available()).count() == replicas);
+}
+
+fn crash_the_balancer(stage: &Stage<'_>) {
+    let path = stage.cluster.data_dir().join("balancer/pid");
+    let text = std::fs::read(&path).expect("the balancer has noted its pid");
+    let noted: serde_json::Value = serde_json::from_slice(&text).expect("as JSON");
+    let pid = noted["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    signal(&[Pid::from_raw(pid.expect("a pid"))], Signal::SIGKILL);
+    stage.flow();
 }
 
 fn freeze_a_pod(stage: &mut Stage<'_>) {

@@ -19,9 +19,12 @@ pub use plan::TITLES;
 pub use table::Table;
 
 use plan::PLAN;
-use scenario::{Cell, Scenario, took};
+use scenario::{Cell, Scenario, negative_control, reason, took};
 
 use crate::{Cluster, interrupt};
+
+/// The row of the negative control, which plays on no cluster of ours.
+const CONTROL: u8 = 20;
 
 /// What is run.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +76,16 @@ pub fn run(choice: &Choice) -> Table {
         eprintln!(" {}{}", took(begin), if wrong == 0 { "" } else { ", WRONG" });
         table.cells.extend(cells);
     }
+    // In the tests it is one of its own.
+    let control = if choice.rows.is_empty() {
+        !choice.short
+    } else {
+        choice.rows.contains(&CONTROL)
+    };
+    if control && !interrupt::is_set() {
+        eprintln!("row {CONTROL}: the negative control ...");
+        table.cells.push(negative_control());
+    }
     let stopped = catch_unwind(AssertUnwindSafe(|| {
         if let Some(cluster) = cluster {
             server::remove_images(&cluster);
@@ -87,12 +100,4 @@ fn start() -> Cluster {
     let cluster = Cluster::start();
     server::add_images(&cluster);
     cluster
-}
-
-/// What a panic said.
-fn reason(why: &(dyn std::any::Any + Send)) -> String {
-    let text = why.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| why.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words")
-        .to_owned()
 }

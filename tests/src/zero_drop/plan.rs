@@ -103,8 +103,16 @@ const fn may_fail(scenario: Scenario) -> Scenario {
     }
 }
 
+/// Sessions without end, with a short grace: those on a pod that must go are cut when it is over.
+const fn endless(number: u8, shapes: &'static [Shape], short: u32, long: u32) -> Scenario {
+    may_fail(kept(
+        grace(4),
+        row(number, Server::Node, shapes, Event::Roll, short, long),
+    ))
+}
+
 /// What is said of each row.
-pub const TITLES: [(u8, &str); 18] = [
+pub const TITLES: [(u8, &str); 19] = [
     (1, "wrk, 32 and 256 connections, keep-alive"),
     (2, "wrk, a connection each"),
     (3, "all shapes at once"),
@@ -123,6 +131,7 @@ pub const TITLES: [(u8, &str); 18] = [
     (17, "server and balancer killed or replaced"),
     (18, "the next pod has the last one's address"),
     (19, "soak"),
+    (20, "negative control: haproxy in TCP mode with a 3 s sleep"),
 ];
 
 /// Every scenario, in the plan's order.
@@ -222,10 +231,18 @@ pub const PLAN: &[Scenario] = &[
         1,
         10,
     ),
+    endless(14, &[Shape::Busy(Protocol::WebSocket)], 0, 20),
+    endless(
+        15,
+        &[Shape::Busy(Protocol::Opaque), Shape::Silent(Protocol::Opaque)],
+        1,
+        10,
+    ),
     row(16, Server::Waiting, MIXED, Event::Roll, 0, 10),
     row(16, Server::Python, MIXED, Event::Roll, 1, 10),
     kept(grace(4), row(16, Server::Stubborn, MIXED, Event::Roll, 0, 10)),
     row(17, Server::StandIn, MIXED, Event::ServerCrash, 1, 10),
+    may_fail(row(17, Server::Node, MIXED, Event::BalancerCrash, 1, 10)),
     kept(SAME_ADDRESS, row(18, Server::Node, MIXED, Event::Roll, 1, 20)),
     row(19, Server::Nginx, BRISK, Event::Roll, 0, 250),
 ];

@@ -1,6 +1,7 @@
 //! One scenario: a server, traffic, an event again and again, and the judgement.
 
 use std::collections::HashMap;
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::server::{ECHO_PORT, HTTP_PORT, Pods, Server};
 use super::shape::{Count, Shape};
 use super::stage::Stage;
 use crate::stress::Stress;
-use crate::{Cluster, http};
+use crate::{Cluster, http, naive};
 
 /// What is promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +203,39 @@ impl Cell {
             may_fail: false,
         }
     }
+}
+
+/// The negative control: judges that see nothing there would prove nothing elsewhere.
+pub fn negative_control() -> Cell {
+    let mut cell = Cell {
+        row: 20,
+        server: "nginx".into(),
+        event: "roll behind haproxy, 3 s sleep".into(),
+        times: 1,
+        shape: "wrk and strict".into(),
+        count: Count::default(),
+        twice: None,
+        wrong: None,
+        may_fail: true,
+    };
+    match catch_unwind(naive::roll) {
+        Ok(verdict) => {
+            let failed = verdict.failed();
+            cell.count.requests = verdict.answered() + failed;
+            cell.count.failed.insert("of all causes".into(), failed);
+            cell.wrong = (failed <= 40).then(|| format!("only {failed} drops were seen"));
+        }
+        Err(why) => cell.wrong = Some(reason(&*why)),
+    }
+    cell
+}
+
+/// What a panic said.
+pub fn reason(why: &(dyn std::any::Any + Send)) -> String {
+    let text = why.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| why.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words")
+        .to_owned()
 }
 
 /// How long a scenario took, for those who wait.
