@@ -100,6 +100,11 @@ impl Sessions {
         }
     }
 
+    /// Whether sessions have more than one message each.
+    pub fn is_talking(&self) -> bool {
+        self.shared.options.pause.is_some()
+    }
+
     /// The report so far.
     pub fn so_far(&self) -> SessionReport {
         self.shared

@@ -8,7 +8,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use coracle_load::{self as load, Cause, Client, Method, Options, Report};
+use coracle_load::{
+    self as load, Cause, Client, Method, Options, Protocol, Report, SessionOptions, Sessions,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -255,4 +257,91 @@ async fn keeps_to_the_rate() {
         report.requests
     );
     assert_eq!(report.timeline.len(), 1);
+}
+
+#[tokio::test]
+async fn a_careful_client_sees_a_close_before_it_sends() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            // One answer, and the connection is closed though nothing announced it.
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_request(&mut stream).await;
+            let _ = stream.write_all(OK.as_bytes()).await;
+        }
+    });
+    let careful = Options {
+        looks: true,
+        rate: Some(50.0),
+        duration: Some(Duration::from_millis(200)),
+        ..options(address)
+    };
+    let report = load::run(careful, &CancellationToken::new()).await;
+    assert_eq!(report.failed(), 0, "{:?}", report.failures.first());
+    assert!(report.unannounced_closes > 0, "{report}");
+}
+
+#[tokio::test]
+async fn names_a_body_of_another_length() {
+    let exact = Options {
+        length: Some(3),
+        ..options(serve(&[OK], End::Close).await)
+    };
+    assert_eq!(until_failure(exact).await.failures[0].cause, Cause::WrongLength);
+}
+
+#[tokio::test]
+async fn sends_a_body_over_the_time_that_it_is_given() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let slow = Options {
+        methods: vec![Method::Post { body: 1000 }],
+        body_time: Duration::from_millis(100),
+        ..options(listener.local_addr().unwrap())
+    };
+    let client = Client::start(slow, &CancellationToken::new());
+    let (mut stream, _) = listener.accept().await.unwrap();
+    read_request(&mut stream).await;
+    let begin = std::time::Instant::now();
+    stream.read_exact(&mut [0; 1000]).await.unwrap();
+    assert!(
+        begin.elapsed() > Duration::from_millis(80),
+        "{:?}",
+        begin.elapsed()
+    );
+    stream.write_all(LAST.as_bytes()).await.unwrap();
+    drop(listener);
+    assert!(client.finish().await.succeeded() > 0);
+}
+
+#[tokio::test]
+async fn counts_the_sessions_that_were_cut_and_no_others() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    let sessions = Sessions::start(SessionOptions {
+        target,
+        protocol: Protocol::Opaque,
+        count: 1,
+        pause: Some(Duration::from_millis(1)),
+        life: None,
+    });
+    let (mut first, _) = listener.accept().await.unwrap();
+    let mut message = [0; 20];
+    let length = first.read(&mut message).await.unwrap();
+    first.write_all(&message[..length]).await.unwrap();
+    drop(first);
+    let (mut second, _) = listener.accept().await.unwrap();
+    tokio::spawn(async move {
+        let (mut from, mut to) = second.split();
+        tokio::io::copy(&mut from, &mut to).await
+    });
+    while sessions.so_far().messages < 3 {
+        tokio::task::yield_now().await;
+    }
+    let report = sessions.finish().await;
+    assert_eq!(
+        (report.opened, report.cut, report.completed),
+        (2, 1, 1),
+        "{report:?}"
+    );
 }

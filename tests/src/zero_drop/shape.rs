@@ -240,12 +240,12 @@ impl Count {
 }
 
 impl Load {
-    /// Good answers so far; `None`: it tells only at its end.
+    /// Good answers so far; `None`: it tells only at its end, or gets none after the first.
     pub fn answered(&self) -> Option<u64> {
         match self {
             Self::Wrk(_) => None,
             Self::Strict(client) => Some(client.so_far().succeeded()),
-            Self::Sessions(sessions) => Some(sessions.so_far().messages),
+            Self::Sessions(sessions) => sessions.is_talking().then(|| sessions.so_far().messages),
         }
     }
 
