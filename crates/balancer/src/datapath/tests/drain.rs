@@ -166,7 +166,7 @@ fn a_backend_that_comes_back_is_in_service_again() {
 /// to be drained its server is shut down at once, with a reset for whoever may still be there. Nobody must notice.
 #[test]
 fn count_zero_is_exact() {
-    const ROUNDS: usize = 60;
+    const ROUNDS: usize = 100;
     let stop = AtomicBool::new(false);
     let answered = AtomicU64::new(0);
     let mut current = Hammered::start();

@@ -5,13 +5,17 @@ mod affinity;
 mod counts;
 mod drain;
 mod faults;
+mod framing;
 mod handover;
 mod http;
+mod idle;
+mod killed;
 mod opaque;
 mod readers;
 mod smuggling;
 mod torture;
 mod udp;
+mod unwell;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

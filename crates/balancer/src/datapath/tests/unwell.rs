@@ -1,0 +1,236 @@
+//! Backends that are there and not well: they break every connection, never answer, or stand still.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use super::*;
+
+/// A server that accepts every connection and resets it.
+struct Resetting {
+    server: Server,
+    accepted: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Resetting {
+    fn start() -> Self {
+        let server = Server::new();
+        let listener = server.listener.try_clone().unwrap();
+        let (accepted, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, stopped) = (accepted.clone(), stop.clone());
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                count.fetch_add(1, Ordering::SeqCst);
+                Client::new(stream.unwrap()).reset();
+            }
+        });
+        Self {
+            server,
+            accepted,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Resetting {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _wake = TcpStream::connect(self.server.addr);
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
+const POST: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody";
+
+#[test]
+fn a_backend_that_resets_everything_is_not_asked_without_end() {
+    for protocol in [Protocol::Detect, Protocol::Http1, Protocol::Opaque] {
+        for first in [GET, POST, b"\0"] {
+            let resetting = Resetting::start();
+            let settings = Settings {
+                threads: 1,
+                hold: Duration::from_millis(300),
+            };
+            let balancer = Balancer::with(settings, protocol, &[&resetting.server]);
+            let mut client = balancer.client();
+            // It may have been reset before it has said anything.
+            let _ = client.stream.write_all(first);
+            client.is_refused();
+            let accepted = resetting.accepted();
+            assert!(
+                accepted < 20,
+                "{protocol:?}: {accepted} connections for one client"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_backend_that_resets_everything_is_avoided() {
+    const CLIENTS: usize = 50;
+    let (resetting, well) = (Resetting::start(), Server::new());
+    let balancer = Balancer::to(&[&resetting.server, &well]);
+    let mut served = Vec::new();
+    let begun = Instant::now();
+    for _ in 0..CLIENTS {
+        let mut client = balancer.client();
+        client.say(GET);
+        let mut answering = well.accept();
+        answering.hear(GET);
+        answering.say(OK);
+        client.hear(OK);
+        // Else it would be the one with the fewest connections.
+        served.push((client, answering));
+    }
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+    let accepted = resetting.accepted();
+    assert!(accepted <= 4 * seconds, "{accepted} connections in {seconds} s");
+}
+
+#[test]
+fn a_backend_that_is_offered_again_is_trusted_again() {
+    let (down, well) = (Server::new(), Server::new());
+    let Server { addr, listener } = down;
+    drop(listener);
+    let pod = Endpoint {
+        addr,
+        owner: "pod".into(),
+    };
+    let mut balancer = Balancer::to(&[]);
+    balancer.apply(vec![pod.clone(), well.endpoint("pod")]);
+    let mut clients: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = balancer.client();
+            client.say(b"\0");
+            (client, well.accept())
+        })
+        .collect();
+    balancer.until_installed(&[&well]);
+    let up = Server {
+        addr,
+        listener: TcpListener::bind(addr).unwrap(),
+    };
+    balancer.apply(vec![pod, well.endpoint("pod")]);
+    let mut client = balancer.client();
+    client.say(b"\0");
+    clients.push((client, up.accept()));
+}
+
+/// It is the system that accepts for it, as for a stopped process.
+#[test]
+fn a_frozen_backend_holds_only_its_own_clients_up() {
+    let (frozen, well) = (Server::new(), Server::new());
+    let mut balancer = Balancer::to(&[&frozen]);
+    let (mut idle, mut waiting, mut leaving) = (balancer.client(), balancer.client(), balancer.client());
+    idle.say(GET);
+    let mut accepted = frozen.accept();
+    accepted.hear(GET);
+    accepted.say(OK);
+    idle.hear(OK);
+    waiting.say(GET);
+    let mut at_waiting = frozen.accept();
+    at_waiting.hear(GET);
+    leaving.say(POST);
+    let mut at_leaving = frozen.accept();
+    at_leaving.hear(POST);
+    drop(leaving);
+    // That it has gone is passed on, for whoever can read it.
+    at_leaving.hear_end();
+    balancer.until_installed(&[&frozen, &well]);
+    // Others are answered by the other, which has fewer connections.
+    let mut other = balancer.client();
+    other.say(POST);
+    let mut served = well.accept();
+    served.hear(POST);
+    served.say(OK);
+    other.hear(OK);
+    balancer.until_installed(&[&well]);
+    // Idle connections leave without its help; the others wait for it.
+    idle.say(POST);
+    let mut served = well.accept();
+    served.hear(POST);
+    served.say(OK);
+    idle.hear(OK);
+    assert_eq!(
+        (balancer.backend(&frozen).state, balancer.backend(&frozen).open),
+        (BackendState::Draining, 2)
+    );
+    // Its time is over.
+    at_waiting.reset();
+    at_leaving.reset();
+    assert_eq!(balancer.until_drained(&frozen).cut, 2);
+    let mut served = well.accept();
+    served.hear(GET);
+    served.say(OK);
+    waiting.hear(OK);
+}
+
+#[test]
+fn a_client_that_leaves_while_it_waits_for_a_backend_is_forgotten() {
+    let settings = Settings {
+        threads: 1,
+        hold: PATIENCE * 10,
+    };
+    let balancer = Balancer::with(settings, Protocol::Detect, &[]);
+    let mut client = balancer.client();
+    client.say(GET);
+    let begun = Instant::now();
+    let until = |count| {
+        while balancer.datapath.connections() != count {
+            assert!(begun.elapsed() < PATIENCE);
+            thread::yield_now();
+        }
+    };
+    until(1);
+    client.reset();
+    until(0);
+}
+
+#[test]
+fn what_a_client_says_to_a_dead_backend_is_not_swallowed_for_good() {
+    let server = Server::new();
+    let balancer = Balancer::to(&[&server]);
+    let mut client = balancer.client();
+    client.say(b"\0");
+    let mut served = server.accept();
+    served.hear(b"\0");
+    drop(served);
+    client.hear_end();
+    let begun = Instant::now();
+    while client.stream.write_all(b"hello?").is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "nobody hears it, and nobody says so");
+    }
+}
+
+/// Time is what it is about.
+#[test]
+fn a_backend_connection_idle_for_long_gets_nothing() {
+    let server = Server::new();
+    let balancer = Balancer::to(&[&server]);
+    let mut http = balancer.client();
+    http.say(POST);
+    let mut one = server.accept();
+    one.hear(POST);
+    one.say(OK);
+    http.hear(OK);
+    let mut silent = balancer.client();
+    let mut two = server.accept();
+    thread::sleep(Duration::from_millis(600));
+    http.say(POST);
+    server.accept().hear(POST);
+    one.hear_end();
+    silent.say(b"\0");
+    server.accept().hear(b"\0");
+    two.hear_end();
+}
