@@ -178,7 +178,7 @@ interleave() {
 # The 99th percentile of NAME at a fixed rate.
 tail_latency() {
     local quantiles
-    quantiles=$($tool rate "$host:${port[$2]}" "$4" "$seconds")
+    quantiles=$($tool rate "$host:${port[$2]}" "$4" $((seconds * 2)))
     note "$1/p99" "$2" "$3" "${quantiles#* }"
 }
 
