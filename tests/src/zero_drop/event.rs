@@ -34,6 +34,8 @@ pub enum Event {
     Kill,
     /// A pod is deleted, and its processes stand still from then on.
     Freeze,
+    /// `coracle balancer replace`.
+    BalancerReplace,
     /// The balancer gets SIGKILL; the server starts another.
     BalancerCrash,
     /// The server gets SIGKILL in the middle of a roll, and is started again.
@@ -55,6 +57,7 @@ impl Event {
             Self::NeverReady => "roll to unready pods, undo",
             Self::Kill => "kill -9 of a pod",
             Self::Freeze => "pod frozen while draining",
+            Self::BalancerReplace => "balancer replaced",
             Self::BalancerCrash => "kill -9 of the balancer",
             Self::ServerCrash => "kill -9 of the server in a roll",
         }
@@ -99,6 +102,12 @@ impl Event {
             Self::NeverReady => halts(stage, "LISTEN_AFTER=600000"),
             Self::Kill => kill_a_pod(stage),
             Self::Freeze => freeze_a_pod(stage),
+            Self::BalancerReplace => {
+                let data_dir = stage.cluster.data_dir();
+                let args = ["balancer", "replace", "--data-dir", &data_dir.to_string_lossy()];
+                let replaced = stage.cluster.run(&args);
+                assert_eq!(replaced.code, Some(0), "{replaced:?}");
+            }
             Self::BalancerCrash => crash_the_balancer(stage),
             Self::ServerCrash => {
                 let first = first_of_other_image(stage);

@@ -105,10 +105,13 @@ const fn may_fail(scenario: Scenario) -> Scenario {
 
 /// Sessions without end, with a short grace: those on a pod that must go are cut when it is over.
 const fn endless(number: u8, shapes: &'static [Shape], short: u32, long: u32) -> Scenario {
-    may_fail(kept(
-        grace(4),
-        row(number, Server::Node, shapes, Event::Roll, short, long),
-    ))
+    Scenario {
+        promise: Promise::CutsTold,
+        ..kept(
+            grace(4),
+            row(number, Server::Node, shapes, Event::Roll, short, long),
+        )
+    }
 }
 
 /// What is said of each row.
@@ -242,6 +245,7 @@ pub const PLAN: &[Scenario] = &[
     row(16, Server::Python, MIXED, Event::Roll, 1, 10),
     kept(grace(4), row(16, Server::Stubborn, MIXED, Event::Roll, 0, 10)),
     row(17, Server::StandIn, MIXED, Event::ServerCrash, 1, 10),
+    row(17, Server::Node, ALL, Event::BalancerReplace, 1, 10),
     may_fail(row(17, Server::Node, MIXED, Event::BalancerCrash, 1, 10)),
     kept(SAME_ADDRESS, row(18, Server::Node, MIXED, Event::Roll, 1, 20)),
     row(19, Server::Nginx, BRISK, Event::Roll, 0, 250),

@@ -14,7 +14,7 @@ use super::server::{ECHO_PORT, HTTP_PORT, Pods, Server};
 use super::shape::{Count, Shape};
 use super::stage::Stage;
 use crate::stress::Stress;
-use crate::{Cluster, http, naive};
+use crate::{Cluster, Kubectl, http, naive};
 
 /// What is promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Promise {
     Nothing,
     /// Requests may fail, and must be reported as failed; nothing is executed twice.
     OnceAtMost,
+    /// Sessions may be cut, and exactly as many as the pods' events say.
+    CutsTold,
 }
 
 /// A scenario.
@@ -147,7 +149,13 @@ impl Scenario {
         // What a failed scenario leaves is seen by whoever looks at its record.
         let _ = std::fs::remove_file(&record);
         kubectl.ok(&["delete", "deployment,service", &name, "--cascade=foreground"]);
-        self.judge(times, counts, posted)
+        let told = (self.promise == Promise::CutsTold).then(|| told_cuts(&kubectl, &name));
+        let mut cells = self.judge(times, counts, posted);
+        let cut = cells.iter().map(|cell| cell.count.cut).sum::<u64>();
+        if let (Some(told), Some(cell)) = (told.filter(|told| *told != cut), cells.last_mut()) {
+            cell.wrong = Some(format!("{cut} were cut, and events told {told}"));
+        }
+        cells
     }
 
     fn judge(&self, times: u32, counts: Vec<Count>, posted: Record) -> Vec<Cell> {
@@ -162,7 +170,7 @@ impl Scenario {
                 count,
                 twice: recorded.then_some(posted.twice),
                 wrong: None,
-                may_fail: self.promise == Promise::OnceAtMost,
+                may_fail: self.promise != Promise::Nothing,
             };
             cell.wrong = cell.fault(posted);
             cell
@@ -203,6 +211,19 @@ impl Cell {
             may_fail: false,
         }
     }
+}
+
+/// How many connections the events on a Deployment's pods say were cut.
+fn told_cuts(kubectl: &Kubectl, name: &str) -> u64 {
+    let events = kubectl.json(&["events", "--field-selector=reason=ConnectionsCut"]);
+    let events = events["items"].as_array().into_iter().flatten();
+    let prefix = format!("{name}-");
+    let ours = events.filter(|event| {
+        let pod = event["involvedObject"]["name"].as_str();
+        pod.is_some_and(|pod| pod.starts_with(&prefix))
+    });
+    let cuts = ours.filter_map(|event| event["message"].as_str()?.split(' ').next()?.parse::<u64>().ok());
+    cuts.sum()
 }
 
 /// The negative control: judges that see nothing there would prove nothing elsewhere.
