@@ -81,10 +81,12 @@ fn main(args: &RunArgs) -> anyhow::Result<ExitCode> {
     nix::unistd::setsid().context("cannot leave the server's session")?;
     init_tracing("info");
     let data_dir = DataDir::new(Some(args.data_dir.clone()))?;
-    let old = running(&data_dir);
+    let own = ProcessId::own()?;
+    // The server that starts this process notes it as the balancer, perhaps before this line.
+    let old = running(&data_dir).filter(|process| *process != own);
     if old.is_none() {
-        // The server notes it too, but may be killed before it has; then nobody could ever find this process.
-        note(&data_dir, &ProcessId::own()?)?;
+        // But it may be killed before it has; then nobody could ever find this process.
+        note(&data_dir, &own)?;
     }
     runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
