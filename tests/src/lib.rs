@@ -16,6 +16,7 @@ pub mod programs;
 pub mod stress;
 pub mod terminal;
 pub mod traffic;
+pub mod transcript;
 pub mod user;
 pub mod walkthrough;
 pub mod wrk;

@@ -99,7 +99,8 @@ fn kubectls() -> Vec<(u32, PathBuf)> {
     found
 }
 
-fn minor_version(kubectl: &Path) -> Option<u32> {
+/// The minor version that a kubectl tells of itself.
+pub fn minor_version(kubectl: &Path) -> Option<u32> {
     let output = Command::new(kubectl)
         .args(["version", "--client", "-o", "json"])
         .output()
