@@ -109,6 +109,8 @@ pub enum Subresource {
     Proxy,
     /// `/finalize`
     Finalize,
+    /// `/token`, an `authentication.k8s.io/v1` TokenRequest
+    Token,
 }
 
 /// A column of a kind's table.

@@ -46,6 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         node_ports: 30000..=32767,
         address,
         authority: authority.certificate().to_owned(),
+        token_key: coracle_apiserver::TokenKey::open_or_create(&folder.join("pki"))?,
         version: Version::default(),
     };
     let store = Arc::new(store::Sqlite::open(&folder.join("alone.db"))?);

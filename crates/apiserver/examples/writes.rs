@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         node_ports: 30000..=32767,
         address: ([127, 0, 0, 1], 7443).into(),
         authority: String::new(),
+        token_key: coracle_apiserver::TokenKey::random(),
         version: Version::default(),
     };
     let api = ApiServer::start(store, config, Arc::new(NoNodes)).await?;

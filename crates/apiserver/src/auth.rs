@@ -1,20 +1,27 @@
 //! Who asks, and whether a browser was tricked into asking.
 //!
-//! Flows in: client certificates and headers. Flows out: an identity, or a refusal. There are no permissions yet: a
+//! Flows in: client certificates and headers (tokens are `token`'s business). Flows out: an identity, or a refusal. There are no permissions yet: a
 //! credential of ours is enough.
 
+use std::collections::BTreeMap;
+
 use http::{HeaderMap, header};
+use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::status::Failure;
 
 /// Who asks. The doors put it into a request's extensions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `admin`, `system:kube-scheduler`
     pub user: String,
     /// `system:masters`
     pub groups: Vec<String>,
+    /// The uid of a service account; people have none.
+    pub uid: String,
+    /// What else the credential says: `authentication.kubernetes.io/credential-id`.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl Identity {
@@ -24,6 +31,7 @@ impl Identity {
         Self {
             user: user.to_owned(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            ..Self::default()
         }
     }
 
@@ -41,6 +49,7 @@ impl Identity {
         Some(Self {
             user,
             groups: subject.iter_organization().filter_map(text).collect(),
+            ..Self::default()
         })
     }
 
@@ -51,6 +60,18 @@ impl Identity {
             self.groups.push(everyone.to_owned());
         }
         self
+    }
+
+    /// As reviews tell it.
+    pub(crate) fn to_user_info(&self) -> Value {
+        let mut user = json!({ "username": self.user, "groups": self.groups });
+        if !self.uid.is_empty() {
+            user["uid"] = self.uid.as_str().into();
+        }
+        if !self.extra.is_empty() {
+            user["extra"] = json!(self.extra);
+        }
+        user
     }
 }
 

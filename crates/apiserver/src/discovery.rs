@@ -241,6 +241,10 @@ fn entries(resource: &Resource) -> Vec<Entry> {
                 ("proxy", ("", "v1", options), verbs)
             }
             Subresource::Finalize => ("finalize", own, vec!["update"]),
+            Subresource::Token => {
+                let request = ("authentication.k8s.io", "v1", "TokenRequest");
+                ("token", request, vec!["create"])
+            }
         };
         entries.push(part(format!("{}/{name}", kind.plural), response, verbs));
         if *subresource == Subresource::Binding {

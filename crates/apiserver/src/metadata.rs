@@ -69,7 +69,7 @@ pub(crate) fn prepare_changed(object: &mut Value, old: &Value) {
 }
 
 /// A random (version 4) UUID.
-fn uid() -> String {
+pub(crate) fn uid() -> String {
     let mut bytes: [u8; 16] = rand::rng().random();
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;

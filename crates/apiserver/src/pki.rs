@@ -173,7 +173,7 @@ impl Authority {
     }
 }
 
-fn at(path: &Path, source: io::Error) -> PkiError {
+pub(crate) fn at(path: &Path, source: io::Error) -> PkiError {
     PkiError::File {
         path: path.to_owned(),
         source,

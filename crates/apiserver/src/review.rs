@@ -1,4 +1,4 @@
-//! The reviews that kubectl asks for: who am I, may I.
+//! The reviews that clients ask for: who am I, may I, whose token is this.
 //!
 //! Flows in: a POST of a review. Flows out: the review with its status. There are no permissions yet: whoever has a
 //! credential may do everything, and that is what the answers say.
@@ -12,7 +12,9 @@ use crate::decode;
 use crate::metadata;
 use crate::object::push_json;
 use crate::path::ObjectPath;
+use crate::server::Core;
 use crate::status::Failure;
+use crate::token;
 
 /// A kind that is never stored: it is answered.
 #[derive(Clone, Copy, Debug)]
@@ -26,11 +28,16 @@ pub(crate) struct Review {
 }
 
 /// All of them; version `v1`, cluster-scoped.
-pub(crate) const REVIEWS: [Review; 3] = [
+pub(crate) const REVIEWS: [Review; 4] = [
     Review {
         group: "authentication.k8s.io",
         kind: "SelfSubjectReview",
         plural: "selfsubjectreviews",
+    },
+    Review {
+        group: "authentication.k8s.io",
+        kind: "TokenReview",
+        plural: "tokenreviews",
     },
     Review {
         group: "authorization.k8s.io",
@@ -54,20 +61,26 @@ pub(crate) fn at(path: &ObjectPath) -> Option<&'static Review> {
 
 /// Serves a POST of a review.
 pub(crate) async fn answer(
+    core: &Core,
     review: &Review,
     identity: &Identity,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
     let bytes = body::collect(body).await?;
-    let spec = decode::body(headers, &bytes)?.value["spec"].take();
+    let mut sent = decode::body(headers, &bytes)?.value;
+    let spec = sent["spec"].clone();
+    let status = match review.kind {
+        "TokenReview" => token::review(core, sent.take()).await?,
+        _ => status(review, identity),
+    };
     let mut answer = json!({
         "kind": review.kind,
         "apiVersion": format!("{}/v1", review.group),
         "metadata": { "creationTimestamp": metadata::now() },
-        "status": status(review, identity),
+        "status": status,
     });
-    if review.group == "authorization.k8s.io" {
+    if review.kind != "SelfSubjectReview" {
         answer["spec"] = if spec.is_object() { spec } else { json!({}) };
     }
     let mut out = Vec::new();
@@ -78,7 +91,7 @@ pub(crate) async fn answer(
 fn status(review: &Review, identity: &Identity) -> Value {
     match review.kind {
         "SelfSubjectReview" => {
-            json!({ "userInfo": { "username": identity.user, "groups": identity.groups } })
+            json!({ "userInfo": identity.to_user_info() })
         }
         "SelfSubjectAccessReview" => json!({ "allowed": true }),
         _ => json!({

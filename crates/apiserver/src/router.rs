@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use api::kind::{Subresource, Write};
 use futures::future::BoxFuture;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 
 use crate::auth::{self, Identity};
 use crate::body::{self, Request, Response};
@@ -17,7 +17,7 @@ use crate::server::Core;
 use crate::status::Failure;
 use crate::{
     binding, compress, create, delete, eviction, finalize, get, list, metrics, nodes, patch, proxy, review,
-    scale, update, watch,
+    scale, token, update, watch,
 };
 
 /// Serves a request. Boxed, for the future of all verbs together is large.
@@ -34,23 +34,19 @@ pub(crate) fn handle(core: Arc<Core>, request: Request) -> BoxFuture<'static, Re
     })
 }
 
-async fn route(core: Arc<Core>, request: Request) -> Result<Response, Failure> {
+async fn route(core: Arc<Core>, mut request: Request) -> Result<Response, Failure> {
     let path = Path::parse(request.uri().path());
     let host = request.uri().authority().map(http::uri::Authority::as_str);
     auth::check_origin(request.headers(), host)?;
     if let Path::Health(name) = path {
         return read_only(&request, health(name, &Query::parse(request.uri().query())));
     }
-    let identity = request
-        .extensions()
-        .get::<Identity>()
-        .cloned()
-        .ok_or(Failure::Unauthorized)?;
+    let identity = identify(&core, &mut request).await?;
     match path {
         Path::Object(path) => match review::at(&path) {
             Some(review) if request.method() == Method::POST => {
                 let (parts, body) = request.into_parts();
-                review::answer(review, &identity, &parts.headers, body).await
+                review::answer(&core, review, &identity, &parts.headers, body).await
             }
             Some(_) => Err(Failure::MethodNotAllowed),
             None => match metrics::at(&path) {
@@ -77,6 +73,20 @@ async fn route(core: Arc<Core>, request: Request) -> Result<Response, Failure> {
         Path::Unknown | Path::Health(_) => Err(Failure::NoSuchPath),
         path => core.discovery.respond(&path, request.headers()),
     }
+}
+
+/// Who asks: by the token of the request, else by the door that it came through.
+async fn identify(core: &Core, request: &mut Request) -> Result<Identity, Failure> {
+    if let Some(identity) = token::authenticate(core, request.headers()).await? {
+        // It was for us: neither an agent nor a pod behind the proxy is to see it.
+        request.headers_mut().remove(header::AUTHORIZATION);
+        return Ok(identity);
+    }
+    request
+        .extensions()
+        .get::<Identity>()
+        .cloned()
+        .ok_or(Failure::Unauthorized)
 }
 
 /// A server that answers is healthy. `?verbose` lists the checks, of which there is one.
@@ -168,6 +178,7 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
         "portforward" => Subresource::PortForward,
         "proxy" => Subresource::Proxy,
         "finalize" => Subresource::Finalize,
+        "token" => Subresource::Token,
         _ => return Err(Failure::NoSuchPath),
     };
     if !call.resource.has(part) {
@@ -184,6 +195,7 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
         (Subresource::Binding, Method::POST) => binding::bind(&call, request.into_body()).await,
         (Subresource::Eviction, Method::POST) => eviction::evict(&call, request.into_body()).await,
         (Subresource::Finalize, Method::PUT) => finalize::finalize(&call, request.into_body()).await,
+        (Subresource::Token, Method::POST) => token::issue(&call, request.into_body()).await,
         (Subresource::Log, Method::GET) => nodes::container(&call, request, "containerLogs").await,
         (Subresource::Exec, Method::GET | Method::POST) => nodes::container(&call, request, "exec").await,
         (Subresource::Attach, Method::GET | Method::POST) => nodes::container(&call, request, "attach").await,

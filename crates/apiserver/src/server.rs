@@ -23,6 +23,7 @@ use crate::nodes::NodeDirectory;
 use crate::openapi::OpenApi;
 use crate::resource::Registry;
 use crate::status::Failure;
+use crate::token::TokenKey;
 use crate::{bootstrap, expiry, router, services};
 
 /// What the server must be told.
@@ -36,6 +37,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// The authority's certificate (PEM), which every namespace gets as a ConfigMap; empty: none.
     pub authority: String,
+    /// What service accounts' tokens are signed with.
+    pub token_key: TokenKey,
     /// What `/version` says.
     pub version: Version,
 }

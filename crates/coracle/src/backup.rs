@@ -27,10 +27,11 @@ pub struct BackupArgs {
 const SETTINGS: &str = "cluster.json";
 
 /// What goes into a backup beside the store, and where it lies. No other name is ever restored.
-fn files(data_dir: &DataDir) -> [(&'static str, PathBuf); 4] {
+fn files(data_dir: &DataDir) -> [(&'static str, PathBuf); 5] {
     [
         ("ca.crt", data_dir.pki().join("ca.crt")),
         ("ca.key", data_dir.pki().join("ca.key")),
+        ("sa.key", data_dir.pki().join("sa.key")),
         ("images.yaml", Images::file(data_dir.root())),
         (SETTINGS, data_dir.root().join(SETTINGS)),
     ]

@@ -49,6 +49,7 @@ impl Cluster {
             node_ports: 30_000..=32_767,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7443)),
             authority: String::new(),
+            token_key: apiserver::TokenKey::random(),
             version: Version::default(),
         };
         let api = ApiServer::start(Arc::new(store), config, Arc::new(NoNodes))

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use coracle_apiserver::{
-    ApiServer, Body, Config, Identity, Network, NodeDirectory, NodeService, Version, full,
+    ApiServer, Body, Config, Identity, Network, NodeDirectory, NodeService, TokenKey, Version, full,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -41,6 +41,7 @@ pub fn config() -> Config {
         node_ports: 30000..=30005,
         address: ([127, 0, 0, 1], 7443).into(),
         authority: "the authority".to_owned(),
+        token_key: TokenKey::random(),
         version: Version::default(),
     }
 }

@@ -26,6 +26,8 @@ mod tables;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod tokens;
+#[cfg(test)]
 mod watches;
 #[cfg(test)]
 mod writes;

@@ -104,13 +104,11 @@ impl Cluster {
             node_ports: 30000..=32767,
             address: SocketAddr::from(([127, 0, 0, 1], 7443)),
             authority: String::new(),
+            token_key: apiserver::TokenKey::random(),
             version: Version::default(),
         };
         let server = ApiServer::start(store, config, Arc::new(NoNodes)).await.unwrap();
-        let identity = Identity {
-            user: "admin".to_owned(),
-            groups: vec!["system:masters".to_owned()],
-        };
+        let identity = Identity::new("admin", &["system:masters"]);
         let door = Arc::new(Door::default());
         Self {
             theirs: door.client(&server, identity.clone()),

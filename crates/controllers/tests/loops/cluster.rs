@@ -50,6 +50,7 @@ impl Cluster {
             node_ports: 30000..=32767,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7443)),
             authority: "the authority".to_owned(),
+            token_key: apiserver::TokenKey::random(),
             version: Version::default(),
         };
         let api = ApiServer::start(Arc::new(store), config, Arc::new(NoNodes))

@@ -132,6 +132,7 @@ impl Cluster {
             node_ports: 30000..=32767,
             address,
             authority: authority.certificate().to_owned(),
+            token_key: apiserver::TokenKey::open_or_create(&data_dir.pki())?,
             version: apiserver::Version::default(),
         };
         let tls = authority.server(&[address.ip(), network.kubernetes_service().into()])?;
