@@ -17,3 +17,10 @@ pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// Namespace of the nodes' Leases.
 pub const NODE_LEASES: &str = "kube-node-lease";
+
+/// Annotation of a Node: with the value [`STOPPED`] the server runs no agent for it (`coracle node stop`). Its pods'
+/// processes go on, and the node becomes NotReady when its Lease has run out.
+pub const NODE_AGENT: &str = "coracle.dev/agent";
+
+/// See [`NODE_AGENT`].
+pub const STOPPED: &str = "stopped";

@@ -11,7 +11,7 @@ use clap_complete::Shell;
 
 use crate::backup::BackupArgs;
 use crate::data_dir::DataDir;
-use crate::{backup, demo, down, image, output, status, up, verbs};
+use crate::{backup, demo, down, image, node, output, status, up, verbs};
 
 /// Kubernetes' rolling update on one machine, with plain processes for pods.
 #[derive(Debug, Parser)]
@@ -35,6 +35,9 @@ enum Command {
     Backup(BackupArgs),
     /// Make a cluster from a backup, in a data folder that has none
     Restore(BackupArgs),
+    /// Nodes, and the agents that look after their pods
+    #[command(subcommand)]
+    Node(node::NodeCommand),
     /// The image catalogue: which program an image name stands for
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -126,6 +129,7 @@ impl Cli {
                 output::text_of(String::from_utf8_lossy(&script))?;
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Node(command) => runtime()?.block_on(node::run(command)),
             Command::Image(command) => image::run(command),
             Command::Up(args) => up::command(args),
             Command::Down(args) => down::command(&args),

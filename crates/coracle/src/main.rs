@@ -5,6 +5,7 @@
 
 mod backup;
 mod cli;
+mod client;
 mod data_dir;
 mod demo;
 mod detach;
@@ -12,6 +13,7 @@ mod down;
 mod image;
 mod kubeconfig;
 mod network;
+mod node;
 mod output;
 mod process;
 mod status;

@@ -5,6 +5,7 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, error, info_span};
 
 use crate::objects::{Change, Objects};
 use crate::{Key, follow};
@@ -36,7 +37,7 @@ impl<K> Resource for K where
 
 /// Called for every change with the version before and the version after (`None`: the object did not, or does no
 /// longer, exist). Must be quick: usually it adds keys to a [`crate::Queue`]. May read the informer, but must not add a
-/// handler to it.
+/// handler to it. One that panics misses that change, which is logged; it is called again for the next.
 pub type Handler<K> = Box<dyn Fn(Option<&Arc<K>>, Option<&Arc<K>>) + Send + Sync>;
 
 /// A live, complete copy of one kind's objects. Cheap to clone: clones share the copy.
@@ -48,6 +49,24 @@ impl<K> Clone for Informer<K> {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),
+        }
+    }
+}
+
+/// A handler, and until when it is wanted.
+struct Listener<K> {
+    handler: Handler<K>,
+    until: CancellationToken,
+}
+
+impl<K: Resource> Listener<K> {
+    /// Calls the handler. Its panic must not freeze the cache, which all other controllers live on.
+    fn tell(&self, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
+        if catch_unwind(AssertUnwindSafe(|| (self.handler)(old, new))).is_err()
+            && let Some(object) = new.or(old)
+        {
+            let (kind, key) = (K::kind(&()), Key::of(&**object));
+            error!(%kind, ?key, "an informer's handler panicked and has missed this change: this is a bug");
         }
     }
 }
@@ -69,7 +88,7 @@ struct Progress {
 pub(crate) struct Shared<K> {
     objects: RwLock<Objects<K>>,
     /// Held while a change is applied and told, so that handlers see changes one by one and in order.
-    handlers: Mutex<Vec<Handler<K>>>,
+    handlers: Mutex<Vec<Listener<K>>>,
     progress: watch::Sender<Progress>,
     /// A waiting caller asks for a fresh list.
     pub(crate) relist: Notify,
@@ -163,12 +182,20 @@ impl<K: Resource> Informer<K> {
 
     /// Adds a handler; it is called at once for every object already in the cache, before it sees any later change.
     pub fn on_change(&self, handler: Handler<K>) {
+        self.on_change_until(CancellationToken::new(), handler);
+    }
+
+    /// As [`Self::on_change`], for a handler that nobody needs after `until`; it may still be called then.
+    pub fn on_change_until(&self, until: CancellationToken, handler: Handler<K>) {
+        let listener = Listener { handler, until };
         let mut handlers = self.shared.handlers.lock();
+        // Here, not at every change: one that is left over costs little, and they never pile up.
+        handlers.retain(|handler| !handler.until.is_cancelled());
         let present = self.shared.objects.read().list();
         for object in &present {
-            handler(None, Some(object));
+            listener.tell(None, Some(object));
         }
-        handlers.push(handler);
+        handlers.push(listener);
     }
 }
 
@@ -220,7 +247,7 @@ impl<K: Resource> Shared<K> {
         let changes = change(&mut self.objects.write());
         for Change { old, new } in &changes {
             for handler in handlers.iter() {
-                handler(old.as_ref(), new.as_ref());
+                handler.tell(old.as_ref(), new.as_ref());
             }
         }
     }

@@ -34,13 +34,13 @@ pub(crate) async fn follow<K: Resource>(api: Api<K>, shared: Arc<Shared<K>>, sto
     .await;
 }
 
-/// However the task ends, by a handler's panic too: nobody goes on waiting for it.
+/// However the task ends, by a panic too: nobody goes on waiting for it.
 struct End<'a, K: Resource>(&'a Shared<K>);
 
 impl<K: Resource> Drop for End<'_, K> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            error!("an informer's handler panicked, and its cache is frozen: this is a bug");
+            error!("an informer panicked, and its cache is frozen: this is a bug");
         }
         self.0.stopped();
     }

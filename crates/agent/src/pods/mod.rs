@@ -34,7 +34,7 @@ struct Change {
 
 /// Runs the pods of a node until `stop`; pods run on after that.
 pub async fn run(node: Arc<Node>, found: Vec<(PathBuf, Place)>, stop: CancellationToken) {
-    let mut changes = subscribe(&node);
+    let mut changes = subscribe(&node, &stop);
     let mut workers = Workers {
         node,
         latest: HashMap::new(),
@@ -72,10 +72,10 @@ pub async fn run(node: Arc<Node>, found: Vec<(PathBuf, Place)>, stop: Cancellati
     while workers.tasks.join_next().await.is_some() {}
 }
 
-fn subscribe(node: &Arc<Node>) -> mpsc::UnboundedReceiver<Change> {
+fn subscribe(node: &Arc<Node>, stop: &CancellationToken) -> mpsc::UnboundedReceiver<Change> {
     let (sender, changes) = mpsc::unbounded_channel();
     let name = node.config.node_name.clone();
-    node.pods.on_change(Box::new(move |before, after| {
+    let tell: informer::Handler<Pod> = Box::new(move |before, after| {
         let is_ours = |pod: &&Arc<Pod>| api::pods::node_name(pod) == Some(name.as_str());
         let uid = |pod: &Arc<Pod>| pod.metadata.uid.clone().unwrap_or_default();
         let (before, after) = (before.filter(is_ours), after.filter(is_ours));
@@ -92,7 +92,8 @@ fn subscribe(node: &Arc<Node>) -> mpsc::UnboundedReceiver<Change> {
                 pod: Some(pod.clone()),
             });
         }
-    }));
+    });
+    node.pods.on_change_until(stop.clone(), tell);
     changes
 }
 

@@ -7,24 +7,20 @@ mod traffic;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use balancer::datapath::BackendState;
 use balancer::status::{Metrics, ReadError, Status};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{ListParams, ObjectList};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, ResourceExt as _};
+use kube::{Api, ResourceExt as _};
 
 use crate::cli::ClusterArgs;
+use crate::client;
 use crate::data_dir::{DataDir, Settings};
 use crate::output;
 use crate::process::ProcessId;
 use crate::up::balancer::{running, status_socket};
 use traffic::Traffic;
-
-/// How long the API may take to answer.
-const API_LIMIT: Duration = Duration::from_secs(5);
 
 /// Prints the status; the exit code is 0 only if server and balancer run.
 pub async fn command(args: ClusterArgs) -> anyhow::Result<ExitCode> {
@@ -118,11 +114,7 @@ fn describe_balancer(
 
 /// Nodes and pods, as the API knows them.
 async fn objects(data_dir: &DataDir) -> anyhow::Result<(ObjectList<Node>, ObjectList<Pod>)> {
-    let file = Kubeconfig::read_from(data_dir.kubeconfig("admin"))?;
-    let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
-    config.connect_timeout = Some(API_LIMIT);
-    config.read_timeout = Some(API_LIMIT);
-    let client = Client::try_from(config)?;
+    let client = client::of(data_dir).await?;
     let nodes = Api::all(client.clone()).list(&ListParams::default()).await?;
     let pods = Api::all(client).list(&ListParams::default()).await?;
     Ok((nodes, pods))

@@ -19,7 +19,7 @@ use crate::network::Network;
 use crate::process::ProcessId;
 
 use super::balancer::Balancer;
-use super::{components, settings};
+use super::{components, nodes, settings};
 
 /// How long pods may take to stop when the whole cluster stops, before they are killed.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -119,7 +119,7 @@ impl Cluster {
     ) -> anyhow::Result<Self> {
         let (loops, serving) = (Stage::default(), Stage::default());
         let network = Network(start.settings.network);
-        let directory = Arc::new(components::Directory::default());
+        let directory = Arc::new(nodes::Directory::default());
 
         let store = store::Sqlite::open(&data_dir.store())?;
         let address = start.listener.local_addr()?;
@@ -145,7 +145,7 @@ impl Cluster {
         write_kubeconfigs(&data_dir, &start.settings, &authority)?;
 
         let (failed, failures) = mpsc::channel(1);
-        let nodes = components::Nodes {
+        let machines = nodes::Nodes {
             count: start.settings.nodes,
             network,
             pod_ports: if start.settings.declared_ports {
@@ -155,7 +155,7 @@ impl Cluster {
             },
             data_dir: data_dir.root().to_owned(),
         };
-        components::start(&api, nodes, &directory, &loops, failed)?;
+        components::start(&api, machines, &directory, &loops, failed)?;
         let balancer = Balancer::supervise(&data_dir, running_balancer, (network, start.claim), &loops)?;
         let (settings, failures) = (start.settings, tokio::sync::Mutex::new(failures));
         Ok(Self {

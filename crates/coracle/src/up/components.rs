@@ -2,13 +2,11 @@
 //!
 //! Each component gets a client with its own identity whose transport is the API server itself, without a socket.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
-use apiserver::{ApiServer, Identity, NodeDirectory, NodeService};
+use anyhow::anyhow;
+use apiserver::{ApiServer, Identity};
 use informer::{Informer, Resource};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
@@ -16,37 +14,14 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::mpsc;
 
-use crate::network::Network;
-
 use super::cluster::Stage;
-
-/// What the node agents are started with.
-pub struct Nodes {
-    /// How many.
-    pub count: u16,
-    /// The cluster's addresses.
-    pub network: Network,
-    /// Which ports pods listen on.
-    pub pod_ports: agent::PodPorts,
-    /// The cluster's folder.
-    pub data_dir: PathBuf,
-}
-
-/// Where the API server finds a node's agent. Filled once, when the agents exist.
-#[derive(Default)]
-pub struct Directory(OnceLock<HashMap<String, NodeService>>);
-
-impl NodeDirectory for Directory {
-    fn node(&self, name: &str) -> Option<NodeService> {
-        self.0.get()?.get(name).cloned()
-    }
-}
+use super::nodes::{Directory, Nodes};
 
 /// Starts everything that is a client of the API in this process.
 pub fn start(
     api: &ApiServer,
     nodes: Nodes,
-    directory: &Directory,
+    directory: &Arc<Directory>,
     stage: &Stage,
     failed: mpsc::Sender<anyhow::Error>,
 ) -> anyhow::Result<()> {
@@ -65,15 +40,9 @@ pub fn start(
     );
 
     let load_balancers = controllers::Block(nodes.network.load_balancers());
-    let mut services = HashMap::new();
-    for agent in agents(&client, nodes, &caches)? {
-        services.insert(agent.node_name().to_owned(), agent.service());
-        guard.spawn("node agent", agent.run(stage.stop.clone()));
+    for machine in nodes.machines(&client, &caches)? {
+        guard.spawn("node agent", machine.run(directory.clone(), stage.stop.clone()));
     }
-    directory
-        .0
-        .set(services)
-        .map_err(|_| anyhow!("the node directory is filled once"))?;
 
     let controllers_client = client(Identity::new("system:kube-controller-manager", &[]));
     guard.spawn(
@@ -81,35 +50,6 @@ pub fn start(
         controllers::run(controllers_client, caches, load_balancers, stage.stop.clone()),
     );
     Ok(())
-}
-
-fn agents(
-    client: &impl Fn(Identity) -> Client,
-    nodes: Nodes,
-    caches: &controllers::Caches,
-) -> anyhow::Result<Vec<agent::Agent>> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let ports = agent::PortAllocator::default();
-    let images = agent::Images::new(&nodes.data_dir);
-    (0..nodes.count)
-        .map(|index| {
-            let node_name = format!("node-{}", index + 1);
-            let user = format!("system:node:{node_name}");
-            let client = client(Identity::new(&user, &["system:nodes"]));
-            let config = agent::Config {
-                node_name,
-                node_index: index,
-                data_dir: nodes.data_dir.clone(),
-                program: program.clone(),
-                network: nodes.network.pods(),
-                pod_ports: nodes.pod_ports,
-                images: images.clone(),
-                ports: ports.clone(),
-            };
-            let (pods, services) = (caches.pods.clone(), caches.services.clone());
-            Ok(agent::Agent::new(config, client, pods, services))
-        })
-        .collect()
 }
 
 /// Spawns components, and reports the one that ends before its time.

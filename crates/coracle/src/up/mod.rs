@@ -3,6 +3,7 @@
 pub mod balancer;
 mod cluster;
 mod components;
+mod nodes;
 mod settings;
 
 use std::io::{IsTerminal as _, Write as _};

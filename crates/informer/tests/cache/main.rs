@@ -239,3 +239,40 @@ async fn nobody_waits_for_an_informer_that_has_ended() {
     setup.tasks.close();
     setup.tasks.wait().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_stops_neither_the_others_nor_itself() {
+    let (mut setup, watch) = start(&[]).await;
+    let (told, mut survived) = mpsc::unbounded_channel();
+    setup.informer.on_change(Box::new(move |old, new| {
+        let name = Key::of(old.or(new).unwrap().as_ref()).name;
+        assert_ne!(name, "bad", "on purpose");
+        let _ = told.send(name);
+    }));
+    let mut later = listen(&setup.informer);
+    for (name, revision) in [("bad", 11), ("good", 12)] {
+        watch.send("ADDED", &object(name, revision, "red"));
+    }
+    for told in ["bad: none -> 11", "good: none -> 12"] {
+        assert_eq!(setup.changes.recv().await.unwrap(), told);
+        assert_eq!(later.recv().await.unwrap(), told);
+    }
+    assert_eq!(survived.recv().await.unwrap(), "good");
+    assert_eq!(names(&setup.informer.list()), ["bad", "good"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_not_wanted_any_more_goes_with_the_next_one() {
+    let (setup, _watch) = start(&[object("a", 3, "red")]).await;
+    let (until, (told, mut changes)) = (CancellationToken::new(), mpsc::unbounded_channel::<()>());
+    setup.informer.on_change_until(
+        until.clone(),
+        Box::new(move |_, _| {
+            let _ = told.send(());
+        }),
+    );
+    changes.recv().await.unwrap();
+    until.cancel();
+    let _other = listen(&setup.informer);
+    assert_eq!(changes.recv().await, None, "it is dropped");
+}
