@@ -10,8 +10,12 @@ const MEDIA: [&str; 3] = [
 ];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Some(((collection, _), rest)) = door::resource(data) else { return };
-    let Some((media, body)) = rest.split_first() else { return };
+    let Some(((collection, _), rest)) = door::resource(data) else {
+        return;
+    };
+    let Some((media, body)) = rest.split_first() else {
+        return;
+    };
     let media = MEDIA[usize::from(*media) % MEDIA.len()];
     let path = format!("{collection}?dryRun=All&fieldValidation=Strict");
     door::ask(http::Method::POST, &path, media, body);

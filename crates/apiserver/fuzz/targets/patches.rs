@@ -11,10 +11,18 @@ const MEDIA: [&str; 4] = [
 ];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Some(((collection, name), rest)) = door::resource(data) else { return };
-    let Some((media, patch)) = rest.split_first() else { return };
+    let Some(((collection, name), rest)) = door::resource(data) else {
+        return;
+    };
+    let Some((media, patch)) = rest.split_first() else {
+        return;
+    };
     let media = MEDIA[usize::from(*media) % MEDIA.len()];
-    let manager = if media == "application/apply-patch+yaml" { "&fieldManager=fuzz" } else { "" };
+    let manager = if media == "application/apply-patch+yaml" {
+        "&fieldManager=fuzz"
+    } else {
+        ""
+    };
     let path = format!("{collection}/{name}?dryRun=All{manager}");
     door::ask(http::Method::PATCH, &path, media, patch);
 });

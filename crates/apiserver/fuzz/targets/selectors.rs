@@ -6,8 +6,12 @@ mod door;
 const OPTIONS: [&str; 3] = ["labelSelector", "fieldSelector", "continue"];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Some(((collection, _), rest)) = door::resource(data) else { return };
-    let Some((option, value)) = rest.split_first() else { return };
+    let Some(((collection, _), rest)) = door::resource(data) else {
+        return;
+    };
+    let Some((option, value)) = rest.split_first() else {
+        return;
+    };
     let option = OPTIONS[usize::from(*option) % OPTIONS.len()];
     let value = percent_encoding::percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
     let path = format!("{collection}?limit=1&{option}={value}");
