@@ -158,7 +158,9 @@ impl Http {
             wires.refused(core);
             return Step::Progress;
         }
-        let again = self.replay.again();
+        // A request that will never be complete helps nobody a second time.
+        let abandoned = wires.client.is_ended() && self.ahead.is_empty() && !exchange.request_complete();
+        let again = if abandoned { None } else { self.replay.again() };
         if again.is_some() {
             wires.asking_again();
         }

@@ -61,7 +61,8 @@ impl Body {
     /// Takes the next bytes and returns how many of them belong to this body.
     ///
     /// # Errors
-    /// A chunked body that is not well-formed; where it ends can then not be known.
+    /// A chunked body that is not well-formed; where it ends can then not be known. None of these bytes has been taken:
+    /// asked again, about the same bytes, it says the same.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         match self {
             Self::UntilClose => Ok(bytes.len()),
@@ -87,21 +88,22 @@ fn is_text(byte: u8) -> bool {
 
 impl Chunk {
     fn advance(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        let mut at = 0;
+        let (mut at, mut chunk) = (0, *self);
         while at < bytes.len() {
-            match *self {
+            match chunk {
                 Self::Done => break,
                 Self::Data(left) if left > 0 => {
                     let used = at_most(left, bytes.len() - at);
-                    *self = Self::Data(left - used as u64);
+                    chunk = Self::Data(left - used as u64);
                     at += used;
                 }
                 state => {
-                    *self = state.next(bytes[at])?;
+                    chunk = state.next(bytes[at])?;
                     at += 1;
                 }
             }
         }
+        *self = chunk;
         Ok(at)
     }
 
@@ -169,6 +171,16 @@ mod tests {
             assert!(!body.is_complete());
             assert_eq!(body.advance(&TRAILERS[split..]), Ok(TRAILERS.len() - split));
             assert!(body.is_complete());
+        }
+    }
+
+    #[test]
+    fn malformed_bytes_are_so_each_time() {
+        let mut body = Body::CHUNKED;
+        for _ in 0..2 {
+            // Half of the size must not become a part of the next one.
+            assert_eq!(body.advance(b"5\r\nhello\r\n15Chunked\r\n"), Err(Malformed));
+            assert_eq!(body, Body::CHUNKED);
         }
     }
 

@@ -2,7 +2,7 @@
 //! them has seen a request.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 
 use proptest::prelude::*;
@@ -14,46 +14,50 @@ use super::*;
 
 /// What a backend connection was given.
 struct Record {
-    reader: Reader,
     bytes: Vec<u8>,
 }
 
-/// Two servers. Each time one of them sees a whole request, in its own reading, the other one becomes the endpoint before
-/// the answer goes out.
-struct Recorders {
-    balancer: Mutex<Balancer>,
+/// Two servers of one case. Each time one of them sees a whole request, in its own reading, the other one becomes the
+/// endpoint before the answer goes out.
+struct Recorders<'a> {
+    balancer: Mutex<&'a mut Balancer>,
     servers: [Server; 2],
+    reader: Reader,
     /// In the order of their first bytes.
     records: Mutex<Vec<Record>>,
-    /// How the servers read now.
-    reader: Mutex<Reader>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap()
 }
 
-impl Recorders {
-    fn start() -> Arc<Self> {
+impl<'a> Recorders<'a> {
+    fn new(balancer: &'a mut Balancer, reader: Reader) -> Self {
         let servers = [Server::new(), Server::new()];
-        let recorders = Arc::new(Self {
-            balancer: Mutex::new(Balancer::to(&[&servers[0]])),
+        balancer.until_installed(&[&servers[0]]);
+        Self {
+            balancer: Mutex::new(balancer),
             servers,
+            reader,
             records: Mutex::default(),
-            reader: Mutex::new(READERS[0]),
-        });
+        }
+    }
+
+    /// Serves whoever connects, until [`Self::close`].
+    fn serve<'scope>(&'scope self, scope: &'scope thread::Scope<'scope, '_>) {
         for number in 0..2 {
-            let listener = recorders.servers[number].listener.try_clone().unwrap();
-            let recorders = recorders.clone();
-            // They wait for connections until the process ends.
-            thread::spawn(move || {
-                for stream in listener.incoming() {
-                    let (recorders, client) = (recorders.clone(), Client::new(stream.unwrap()));
-                    thread::spawn(move || recorders.record(client, number));
+            scope.spawn(move || {
+                while let Ok((stream, _)) = self.servers[number].listener.accept() {
+                    scope.spawn(move || self.record(Client::new(stream), number));
                 }
             });
         }
-        recorders
+    }
+
+    fn close(&self) {
+        for server in &self.servers {
+            rustix::net::shutdown(&server.listener, rustix::net::Shutdown::Both).unwrap();
+        }
     }
 
     fn record(&self, mut client: Client, number: usize) {
@@ -67,14 +71,11 @@ impl Recorders {
                 let mut records = lock(&self.records);
                 let mine = *mine.get_or_insert(records.len());
                 if mine == records.len() {
-                    records.push(Record {
-                        reader: *lock(&self.reader),
-                        bytes: Vec::new(),
-                    });
+                    records.push(Record { bytes: Vec::new() });
                 }
                 let record = &mut records[mine];
                 record.bytes.extend_from_slice(&bytes[..count]);
-                record.reader.ends(&record.bytes)
+                self.reader.ends(&record.bytes)
             };
             for _ in answered..ends.len() {
                 lock(&self.balancer).until_installed(&[&self.servers[1 - number]]);
@@ -87,28 +88,37 @@ impl Recorders {
                 let _ = client
                     .stream
                     .write_all(b"HTTP/1.1 400 Bad\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+                // What is left is read, for a reset would destroy the answer on its way and the request be sent again.
+                let _ = client.stream.shutdown(Shutdown::Write);
+                while let Ok(count @ 1..) = client.stream.read(&mut bytes) {
+                    if let Some(mine) = mine {
+                        lock(&self.records)[mine].bytes.extend_from_slice(&bytes[..count]);
+                    }
+                }
                 return;
             }
         }
     }
 
-    /// Sends bytes in pieces and returns what became of them.
-    fn send(&self, bytes: &[u8], cuts: &[usize], reader: Reader) -> Vec<Record> {
-        *lock(&self.reader) = reader;
-        lock(&self.records).clear();
-        let mut client = lock(&self.balancer).client();
-        for piece in oracle::pieces(bytes, cuts) {
-            // The server may have refused what came before.
-            let _ = client.stream.write_all(piece);
-        }
-        let _ = client.stream.shutdown(Shutdown::Write);
-        let mut answers = Vec::new();
-        let ended = client.stream.read_to_end(&mut answers);
-        assert!(
-            !ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock),
-            "the connection hangs"
-        );
-        std::mem::take(&mut lock(&self.records))
+    /// Sends bytes in pieces; returns what became of them when all connections have ended.
+    fn send(self, bytes: &[u8], cuts: &[usize]) -> Vec<Record> {
+        thread::scope(|scope| {
+            self.serve(scope);
+            let mut client = lock(&self.balancer).client();
+            for piece in oracle::pieces(bytes, cuts) {
+                // The server may have refused what came before.
+                let _ = client.stream.write_all(piece);
+            }
+            let _ = client.stream.shutdown(Shutdown::Write);
+            let mut answers = Vec::new();
+            let ended = client.stream.read_to_end(&mut answers);
+            self.close();
+            assert!(
+                !ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock),
+                "the connection hangs"
+            );
+        });
+        self.records.into_inner().unwrap()
     }
 }
 
@@ -116,7 +126,8 @@ impl Recorders {
 /// every server that reads them at all; and the backends together got the client's bytes, in order, each once.
 #[test]
 fn no_server_ever_gets_a_part_of_a_request() {
-    let recorders = Recorders::start();
+    let server = Server::new();
+    let balancer = Mutex::new(Balancer::to(&[&server]));
     let config = Config {
         cases: 150,
         failure_persistence: None,
@@ -130,11 +141,13 @@ fn no_server_ever_gets_a_part_of_a_request() {
             |(messages, malice, cuts, reader)| {
                 let mut bytes = messages.concat();
                 spoilt(&mut bytes, &malice);
-                let records = recorders.send(&bytes, &cuts, reader);
+                let mut balancer = lock(&balancer);
+                let records = Recorders::new(&mut balancer, reader).send(&bytes, &cuts);
                 let together: Vec<u8> = records.iter().flat_map(|record| record.bytes.clone()).collect();
                 prop_assert!(
                     bytes.starts_with(&together),
-                    "bytes were lost, doubled or mixed up"
+                    "bytes were lost, doubled or mixed up: {}",
+                    together.escape_ascii()
                 );
                 moves.fetch_add(records.len().saturating_sub(1), Ordering::Relaxed);
                 for left in records.iter().rev().skip(1) {
