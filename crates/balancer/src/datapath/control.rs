@@ -129,7 +129,8 @@ impl Shared {
             .unwrap_or(0)
     }
 
-    /// Whether there are as many connections as descriptors allow.
+    /// Whether there are as many connections as descriptors allow. Threads that look at the same instant may each accept
+    /// one more; the descriptors kept back for all else are many more than threads.
     pub fn is_full(&self) -> bool {
         let full = self.connections() >= self.most;
         if !full {
