@@ -81,13 +81,21 @@ impl Cluster {
         cluster
     }
 
-    /// Starts the server (again) and waits until it says that it is up.
+    /// Starts the server (again) and waits until it says that it is up. A cluster that comes back has the port it had.
     pub fn up(&mut self) {
+        self.up_on(!self.data_dir().exists());
+    }
+
+    /// Starts the server again, with its API on another port.
+    pub fn up_on_another_port(&mut self) {
+        self.up_on(true);
+    }
+
+    fn up_on(&mut self, any_port: bool) {
         let nodes = self.options.nodes.to_string();
         let kubeconfig = self.kubeconfig();
         let mut command = self.coracle(&["up", "--nodes", &nodes]);
-        if !self.data_dir().exists() {
-            // Any free port; a cluster that comes back has the one it had.
+        if any_port {
             command.args(["--api-port", "0"]);
         }
         command

@@ -82,6 +82,25 @@ fn a_server_of_another_program_replaces_the_balancer_and_drops_nothing() {
     cluster.stop();
 }
 
+#[test]
+fn a_server_on_another_port_is_found_and_nothing_is_dropped() {
+    let (mut cluster, kubectl) = start();
+    let traffic = Traffic::start(http::cluster_ip(&kubectl, "nginx-deployment"));
+    traffic.flows(50);
+    cluster.crash();
+    // The last known endpoints serve on while there is no API.
+    traffic.flows(50);
+    cluster.up_on_another_port();
+    // A roll needs a balancer that hears of new endpoints: old pods wait for the new ones to be in service.
+    kubectl.ok(&["set", "image", "deployment/nginx-deployment", "nginx=nginx:1.8"]);
+    kubectl.rolled_out("nginx-deployment");
+    traffic.flows(50);
+    let verdict = traffic.finish();
+    assert_eq!(verdict.strict[0].connections, 8, "{verdict}");
+    verdict.assert_clean();
+    cluster.stop();
+}
+
 /// Processor time of a process, in clock ticks of 10 ms.
 fn ticks(pid: i32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");

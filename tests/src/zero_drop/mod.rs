@@ -19,7 +19,7 @@ pub use plan::TITLES;
 pub use table::Table;
 
 use plan::PLAN;
-use scenario::{Cell, Scenario, negative_control, reason, took};
+use scenario::{Cell, Played, Scenario, negative_control, reason, took};
 
 use crate::{Cluster, interrupt};
 
@@ -67,11 +67,14 @@ pub fn run(choice: &Choice) -> Table {
             let cluster = cluster.get_or_insert_with(start);
             scenario.play(cluster, times, choice.seed)
         }));
-        let cells = played.unwrap_or_else(|why| {
+        let Played { cells, ended } = played.unwrap_or_else(|why| Played {
+            cells: vec![Cell::broken(scenario, times, reason(&*why))],
+            ended: false,
+        });
+        if !ended {
             // Whatever state the cluster is in, the next scenario gets another one.
             cluster = None;
-            vec![Cell::broken(scenario, times, reason(&*why))]
-        });
+        }
         let wrong = cells.iter().filter(|cell| cell.wrong.is_some()).count();
         eprintln!(" {}{}", took(begin), if wrong == 0 { "" } else { ", WRONG" });
         table.cells.extend(cells);

@@ -50,8 +50,8 @@ const fn row(
 
 /// Pods that must be ready for a while, so that a roll to bad ones halts.
 const CAUTIOUS: Pods = Pods {
-    min_ready: 3,
-    progress_deadline: 5,
+    min_ready: 2,
+    progress_deadline: 4,
     ..Pods::FOUR
 };
 
@@ -147,11 +147,11 @@ pub const PLAN: &[Scenario] = &[
     row(2, Server::Nginx, &[Shape::WrkClose], Event::Roll, 2, 25),
     row(2, Server::Node, &[Shape::WrkClose], Event::Roll, 0, 25),
     row(3, Server::StandIn, ALL, Event::Nothing, 0, 10),
-    row(3, Server::StandIn, ALL, Event::Everything, 1, 10),
-    row(3, Server::Node, ALL, Event::Everything, 0, 10),
+    row(3, Server::StandIn, ALL, Event::Everything, 1, 4),
+    row(3, Server::Node, ALL, Event::Everything, 0, 4),
     row(3, Server::Node, ALL, Event::Roll, 1, 0),
-    row(3, Server::Python, ALL, Event::Everything, 0, 10),
-    row(3, Server::Nginx, PLAIN, Event::Everything, 1, 10),
+    row(3, Server::Python, ALL, Event::Everything, 0, 4),
+    row(3, Server::Nginx, PLAIN, Event::Everything, 1, 4),
     stressed(row(3, Server::Node, ALL, Event::Roll, 0, 5)),
     row(4, Server::Nginx, &[Shape::Idlex(200)], Event::Roll, 1, 10),
     row(

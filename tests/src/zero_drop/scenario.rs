@@ -1,7 +1,7 @@
 //! One scenario: a server, traffic, an event again and again, and the judgement.
 
 use std::collections::HashMap;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,14 @@ pub struct Scenario {
     pub promise: Promise,
     /// Whether other programs keep all processors busy meanwhile.
     pub stress: bool,
+}
+
+/// What came of a scenario.
+pub struct Played {
+    /// A cell for each shape.
+    pub cells: Vec<Cell>,
+    /// Whether it came to its end, so that the cluster is fit for another one.
+    pub ended: bool,
 }
 
 /// What came of one shape in a scenario.
@@ -112,11 +120,12 @@ impl Scenario {
         Duration::from_secs(slowest + u64::from(self.pods.grace).min(30) + 30)
     }
 
-    /// Plays it, the event so many times, and judges.
+    /// Plays it, the event so many times, and judges. Where the cluster or the traffic does not do what the event needs,
+    /// what was counted until then is told all the same.
     ///
     /// # Panics
-    /// If the cluster, or the traffic, does not do what the scenario needs.
-    pub fn play(&self, cluster: &mut Cluster, times: u32, seed: u64) -> Vec<Cell> {
+    /// If the scenario cannot begin, or what it leaves cannot be removed.
+    pub fn play(&self, cluster: &mut Cluster, times: u32, seed: u64) -> Played {
         let kubectl = cluster.kubectl();
         let name = format!("row{}", self.row);
         let record = cluster.home().join(format!("{name}.ids"));
@@ -138,14 +147,23 @@ impl Scenario {
             random: StdRng::seed_from_u64(seed ^ u64::from(self.row)),
             is_old: true,
         };
-        stage.flow();
-        for _ in 0..times {
-            self.event.happen(&mut stage);
+        let happened = catch_unwind(AssertUnwindSafe(|| {
             stage.flow();
-        }
+            for _ in 0..times {
+                self.event.happen(&mut stage);
+                stage.flow();
+            }
+        }));
         drop(stress);
         let counts = loads.finish();
         let posted = Record::read(&record);
+        if let Err(why) = happened {
+            let mut cells = self.judge(times, counts, posted);
+            for cell in &mut cells {
+                cell.wrong = Some(reason(&*why));
+            }
+            return Played { cells, ended: false };
+        }
         // What a failed scenario leaves is seen by whoever looks at its record.
         let _ = std::fs::remove_file(&record);
         kubectl.ok(&["delete", "deployment,service", &name, "--cascade=foreground"]);
@@ -155,7 +173,7 @@ impl Scenario {
         if let (Some(told), Some(cell)) = (told.filter(|told| *told != cut), cells.last_mut()) {
             cell.wrong = Some(format!("{cut} were cut, and events told {told}"));
         }
-        cells
+        Played { cells, ended: true }
     }
 
     fn judge(&self, times: u32, counts: Vec<Count>, posted: Record) -> Vec<Cell> {
@@ -197,7 +215,7 @@ impl Cell {
         (!self.may_fail && count.reconnects > 0).then(|| format!("{} reconnects", count.reconnects))
     }
 
-    /// A cell of a scenario that could not be played to its end.
+    /// A cell of a scenario that could not begin, or that left something.
     pub fn broken(scenario: &Scenario, times: u32, why: String) -> Self {
         Self {
             row: scenario.row,

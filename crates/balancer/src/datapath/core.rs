@@ -35,6 +35,8 @@ pub struct Core {
 pub struct Times {
     /// Waiting for a backend, before the client is refused.
     pub hold: u64,
+    /// From the first byte of an HTTP head to its end, before the connection becomes opaque.
+    pub head: u64,
     /// Connecting to one backend, before another is tried.
     pub connect: u64,
     /// Between attempts while all backends refuse.
@@ -73,11 +75,12 @@ impl Core {
 }
 
 impl Times {
-    /// The usual times, and this one for waiting for a backend.
-    pub fn with_hold(hold: Duration) -> Self {
-        let hold = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX / 2);
+    /// The usual times, and these for waiting for a backend and for a head.
+    pub fn with(hold: Duration, head: Duration) -> Self {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2);
         Self {
-            hold,
+            hold: millis(hold),
+            head: millis(head),
             connect: 2000,
             retry: 50,
             fresh: 500,

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::backend::{Backend, Lease};
 use super::connection::{Connection, Phase};
-use super::control::{Command, Datapath, Known};
+use super::control::{Datapath, Known};
 use super::counters::Series;
 use super::listener::Listener;
+use super::shared::Command;
 use super::table::{Endpoint, Offer};
 use super::wires::{Ends, Wires, WiresEstate};
 use super::worker::{Worker, index};

@@ -4,6 +4,10 @@
 //! not understood makes the connection opaque instead of being refused: the server is the one to say 400, in its own
 //! words, and if it understands more than we do it may. The client can harm nobody but itself that way, for nobody else
 //! ever uses its backend connection.
+//!
+//! A head must be complete within [`Times::head`](super::core::Times::head). A later one becomes opaque, too: from then
+//! on the server sees the client's bytes as they come, and its own limits apply to them. A client that says nothing at all
+//! is the server's from the beginning, and one that is idle between two messages may be so for ever.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +29,9 @@ pub struct Http {
     ahead: Vec<u8>,
     /// So many of them are the beginning of a head without its end.
     searched: usize,
+    /// When that head has to be complete, in milliseconds on the datapath's clock; 0: none has begun.
+    #[serde(default)]
+    head_by: u64,
     /// The request under way, until a byte of the answer has come.
     replay: Replay,
     /// When the last byte of the request went out, in microseconds on the datapath's clock.
@@ -49,6 +56,7 @@ impl Http {
             exchange: None,
             ahead,
             searched: 0,
+            head_by: 0,
             replay: Replay::default(),
             asked: 0,
             deaf: false,
@@ -60,6 +68,10 @@ impl Http {
             return Step::Abort;
         };
         wires.leave_unused();
+        if self.exchange.is_none() && self.ahead.is_empty() && wires.leg.is_none() && !wires.is_routed(core) {
+            // Its Service, or the port, is gone: an end between two messages, not a reset of the next request.
+            return Ending::gracefully();
+        }
         if self.exchange.is_some() {
             if !wires.supply(core) {
                 return if wires.given_up(core) {
@@ -221,6 +233,12 @@ impl Http {
                 Taken::Opaque => return self.opaque(wires, core),
             }
         }
+        if self.head_by != 0 {
+            if core.now >= self.head_by {
+                return self.opaque(wires, core);
+            }
+            wires.wake_by(core, self.head_by);
+        }
         if self.ahead.len() > MAX_HEAD {
             return Step::Blocked;
         }
@@ -267,6 +285,9 @@ impl Http {
             None => match request(bytes) {
                 Parsed::Partial if bytes.len() <= MAX_HEAD => {
                     self.searched = bytes.len();
+                    if self.head_by == 0 {
+                        self.head_by = core.now + core.times.head;
+                    }
                     return Taken::Bytes(0);
                 }
                 Parsed::Partial | Parsed::Opaque => return Taken::Opaque,
@@ -299,6 +320,7 @@ impl Http {
 
     fn begin(&mut self, exchange: Exchange) {
         self.searched = 0;
+        self.head_by = 0;
         self.replay = Replay::new(exchange.idempotent());
         self.deaf = false;
         self.exchange = Some(exchange);

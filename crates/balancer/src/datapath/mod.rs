@@ -28,6 +28,7 @@ mod ledger;
 mod limits;
 mod listener;
 mod replay;
+mod shared;
 mod socket;
 mod table;
 #[cfg(test)]

@@ -397,14 +397,26 @@ impl Wires {
                 self.leave |= !route.is_some_and(|route| route.offers(backend));
                 self.leave
             }
-            None => self.give_up != 0,
+            None => route.is_none() || self.give_up != 0,
         }
+    }
+
+    /// Whether the address that it came to is one of a route still.
+    pub fn is_routed(&self, core: &Core) -> bool {
+        core.routes.contains_key(&self.listener)
     }
 
     /// Asks to be run again at a time on the datapath's clock; 0: only when something happens.
     pub fn wake_at(&mut self, core: &mut Core, at: u64) {
         core.timers.set(self.key, self.deadline, at);
         self.deadline = at;
+    }
+
+    /// Asks to be run again at that time at the latest.
+    pub fn wake_by(&mut self, core: &mut Core, at: u64) {
+        if self.deadline == 0 || at < self.deadline {
+            self.wake_at(core, at);
+        }
     }
 
     /// The backend, if there is a connection to one.

@@ -16,9 +16,9 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use super::connection::{Connection, Verdict};
-use super::control::{Command, Shared};
 use super::core::Core;
 use super::listener::Listener;
+use super::shared::{Command, Shared};
 use super::socket::Socket;
 use super::table::{Route, Table};
 use super::wires::Wires;

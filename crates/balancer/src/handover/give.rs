@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Channel, HandoverError, Message, PROTOCOL, STANDSTILL, Wants};
 use crate::datapath::{Datapath, Give};
@@ -37,6 +38,8 @@ pub struct Offer<'a> {
     pub keepsakes: &'a [&'a OwnedFd],
     /// What the API has been told.
     pub pods: Vec<PodEstate>,
+    /// How long the datapath may stand still for it.
+    pub standstill: Duration,
 }
 
 /// Gives everything to an heir. When this returns without an error, the heir serves, and the datapath must end; else it
@@ -45,7 +48,7 @@ pub struct Offer<'a> {
 /// # Errors
 /// The heir did not take it all, or did not say so in time.
 pub fn give(heir: Channel, datapath: &Datapath, offer: Offer<'_>) -> Result<(), HandoverError> {
-    let heir = Arc::new(heir.within(STANDSTILL)?);
+    let heir = Arc::new(heir.within(offer.standstill)?);
     datapath.freeze();
     let given = all(&heir, datapath, offer).and_then(|()| match heir.receive()?.0 {
         Message::Commit => Ok(()),

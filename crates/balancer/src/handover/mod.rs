@@ -51,7 +51,7 @@ pub use take::{Estate, find, take};
 const PROTOCOL: u32 = 1;
 
 /// How long threads may stand still for a handover.
-const STANDSTILL: Duration = Duration::from_secs(3);
+pub const STANDSTILL: Duration = Duration::from_secs(3);
 
 /// How long an heir waits for everything.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -21,7 +21,9 @@ use super::rounds::Rounds;
 use super::status_socket::listen;
 use super::{BalancerError, Question};
 use crate::datapath::Datapath;
-use crate::handover::{self, Channel, ChannelError, Estate, Heir, Message, Offer, Wants, find, give, greet};
+use crate::handover::{
+    self, Channel, ChannelError, Estate, Heir, Message, Offer, STANDSTILL, Wants, find, give, greet,
+};
 
 /// How long writes under way are waited for.
 const QUIET: Duration = Duration::from_secs(2);
@@ -161,6 +163,7 @@ impl Rounds {
         let offer = Offer {
             keepsakes: &keepsakes,
             pods: self.in_service.estate(&self.datapath.backends()),
+            standstill: STANDSTILL,
         };
         give(channel, &self.datapath, offer)
     }

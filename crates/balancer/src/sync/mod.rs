@@ -66,7 +66,7 @@ pub struct Config {
 impl Config {
     /// The usual choices, with these Unix sockets, and no metrics.
     pub fn new(status_socket: PathBuf, handover_socket: PathBuf) -> Self {
-        let Settings { threads, hold } = Settings::default();
+        let Settings { threads, hold, .. } = Settings::default();
         Self {
             status_socket,
             handover_socket,

@@ -69,6 +69,7 @@ impl Rounds {
         let settings = Settings {
             threads: config.threads,
             hold: config.hold,
+            ..Settings::default()
         };
         let datapath = Datapath::start(&settings, move || tell.notify_one())?;
         Ok(Self {

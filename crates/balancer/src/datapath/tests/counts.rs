@@ -185,6 +185,7 @@ fn a_client_for_whom_there_is_no_backend_counts_as_refused() {
     let settings = Settings {
         threads: 1,
         hold: Duration::from_millis(10),
+        ..Settings::default()
     };
     let balancer = Balancer::with(settings, Protocol::Detect, &[]);
     balancer.client().is_refused();

@@ -54,6 +54,33 @@ fn a_busy_connection_moves_when_both_messages_are_complete() {
 }
 
 #[test]
+fn when_a_route_goes_answers_are_finished_and_clients_hear_an_end_between_messages() {
+    let server = Server::new();
+    let mut balancer = Balancer::to(&[&server]);
+    let mut idle = balancer.client();
+    idle.say(GET);
+    let mut served_idle = server.accept();
+    served_idle.hear(GET);
+    served_idle.say(OK);
+    idle.hear(OK);
+    let mut busy = balancer.client();
+    busy.say(GET);
+    let mut served_busy = server.accept();
+    served_busy.hear(GET);
+    balancer.datapath.apply(&[]);
+    served_idle.hear_end();
+    idle.hear_end();
+    served_busy.say(OK);
+    busy.hear(OK);
+    busy.hear_end();
+    assert_eq!(balancer.until_drained(&server).cut, 0);
+    assert!(
+        TcpStream::connect(balancer.addr).is_err(),
+        "nothing listens any more"
+    );
+}
+
+#[test]
 fn a_connection_without_a_word_moves() {
     let (a, b) = (Server::new(), Server::new());
     let mut balancer = Balancer::to(&[&a]);

@@ -69,6 +69,7 @@ fn the_wait_for_a_backend_ends_with_a_refusal() {
     let settings = Settings {
         threads: 1,
         hold: Duration::from_millis(100),
+        ..Settings::default()
     };
     let mut balancer = Balancer::with(settings, Protocol::Detect, &[]);
     let mut client = balancer.client();
@@ -90,6 +91,7 @@ fn nobody_waits_where_no_backend_is_to_be_expected() {
         threads: 2,
         // Longer than anything in this test may take.
         hold: PATIENCE * 6,
+        ..Settings::default()
     };
     let mut balancer = Balancer::with(settings, Protocol::Detect, &[]);
     let mut silent = balancer.client();

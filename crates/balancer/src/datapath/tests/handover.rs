@@ -7,26 +7,34 @@ use std::thread;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::handover::{Channel, Estate, HandoverError, Offer, Wants, give, greet, take};
+use crate::handover::{Channel, Estate, HandoverError, Offer, STANDSTILL, Wants, give, greet, take};
 
 /// Longer than any of it takes.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Asks a datapath for everything, and gives it to the heir, who may do with it what he likes. Returns what both say.
-fn will<T>(old: &Balancer, heir: impl FnOnce(Estate) -> T + Send) -> (Result<(), HandoverError>, T)
+/// Asks a datapath for everything, and gives it to the heir, who may do with it what he likes, and hears when the other
+/// side is done. Returns what both say.
+fn will<T>(
+    old: &Balancer,
+    standstill: Duration,
+    heir: impl FnOnce(Estate, Receiver<()>) -> T + Send,
+) -> (Result<(), HandoverError>, T)
 where
     T: Send,
 {
     let (ours, theirs) = UnixStream::pair().unwrap();
+    let (done, is_done) = channel();
     thread::scope(|scope| {
-        let heir = scope.spawn(move || heir(take(Channel::over(theirs, LIMIT).unwrap()).unwrap()));
+        let heir = scope.spawn(move || heir(take(Channel::over(theirs, LIMIT).unwrap()).unwrap(), is_done));
         let (channel, wants) = greet(ours).unwrap();
         assert_eq!(wants, Wants::Everything);
         let offer = Offer {
             keepsakes: &[],
             pods: Vec::new(),
+            standstill,
         };
         let given = give(channel, &old.datapath, offer);
+        drop(done);
         (given, heir.join().unwrap())
     })
 }
@@ -40,7 +48,7 @@ impl Balancer {
             ..Settings::default()
         };
         let mut datapath = Datapath::start(&settings, move || sender.send(()).unwrap_or_default()).unwrap();
-        let (given, committed) = will(&self, |estate| estate.commit(&mut datapath));
+        let (given, committed) = will(&self, STANDSTILL, |estate, _| estate.commit(&mut datapath));
         given.unwrap();
         committed.unwrap();
         Self {
@@ -207,12 +215,12 @@ fn an_heir_that_fails_costs_nothing() {
         client.hear(b"back");
     };
     // It gives up when it has everything.
-    let (given, ()) = will(&balancer, drop);
+    let (given, ()) = will(&balancer, STANDSTILL, |estate, _| drop(estate));
     assert!(given.is_err());
     lively();
     // It says that it serves, but too late.
-    let (given, committed) = will(&balancer, |estate| {
-        thread::sleep(Duration::from_secs(4));
+    let (given, committed) = will(&balancer, Duration::from_millis(50), |estate, done| {
+        done.recv().expect_err("only its end is told");
         let mut datapath = Datapath::start(&Settings::default(), || {}).unwrap();
         estate.commit(&mut datapath)
     });
@@ -223,6 +231,7 @@ fn an_heir_that_fails_costs_nothing() {
     let offer = Offer {
         keepsakes: &[],
         pods: Vec::new(),
+        standstill: STANDSTILL,
     };
     drop(theirs);
     assert!(give(Channel::over(ours, LIMIT).unwrap(), &balancer.datapath, offer).is_err());

@@ -61,6 +61,7 @@ fn a_backend_that_resets_everything_is_not_asked_without_end() {
             let settings = Settings {
                 threads: 1,
                 hold: Duration::from_millis(300),
+                ..Settings::default()
             };
             let balancer = Balancer::with(settings, protocol, &[&resetting.server]);
             let mut client = balancer.client();
@@ -181,6 +182,7 @@ fn a_client_that_leaves_while_it_waits_for_a_backend_is_forgotten() {
     let settings = Settings {
         threads: 1,
         hold: PATIENCE * 10,
+        ..Settings::default()
     };
     let balancer = Balancer::with(settings, Protocol::Detect, &[]);
     let mut client = balancer.client();
@@ -233,4 +235,34 @@ fn a_backend_connection_idle_for_long_gets_nothing() {
     silent.say(b"\0");
     server.accept().hear(b"\0");
     two.hear_end();
+}
+
+#[test]
+fn a_head_that_does_not_end_becomes_the_servers_affair() {
+    let settings = Settings {
+        threads: 1,
+        head: Duration::from_millis(200),
+        ..Settings::default()
+    };
+    let (server, next) = (Server::new(), Server::new());
+    let mut balancer = Balancer::with(settings, Protocol::Detect, &[&server]);
+    let mut idle = balancer.client();
+    idle.say(GET);
+    let mut served_idle = server.accept();
+    served_idle.hear(GET);
+    served_idle.say(OK);
+    idle.hear(OK);
+    let mut slow = balancer.client();
+    slow.say(b"GET / HTTP/1.1\r\nHost:");
+    let mut served = server.accept();
+    served.hear(b"GET / HTTP/1.1\r\nHost:");
+    slow.say(b" a");
+    served.hear(b" a");
+    // Being idle between two messages has no limit: this one is HTTP still, and can be moved.
+    balancer.route(&[&next]);
+    served_idle.hear_end();
+    served.say(b"HTTP/1.1 408 Request Timeout\r\n\r\n");
+    drop(served);
+    slow.hear(b"HTTP/1.1 408 Request Timeout\r\n\r\n");
+    slow.hear_end();
 }

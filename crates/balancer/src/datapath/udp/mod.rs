@@ -28,8 +28,9 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
 
-use super::control::{Shared, StartError};
+use super::control::StartError;
 use super::listener::{BindError, ListenerStatus};
+use super::shared::Shared;
 use super::table::Route;
 use worker::Worker;
 

@@ -15,7 +15,7 @@ use rustix::net::{RecvFlags, recvfrom};
 use slab::Slab;
 
 use super::super::backend::{End, Lease};
-use super::super::control::Shared;
+use super::super::shared::Shared;
 use super::super::table::Route;
 use super::super::timers::Timers;
 use super::session::{Passed, Session};

@@ -18,7 +18,7 @@ use balancer::handover::Spare;
 use nix::sys::signal::Signal;
 use tokio::sync::watch;
 
-use super::{REPLACE_LIMIT, end, handover_socket, note, running, spare_socket, stop};
+use super::{Note, REPLACE_LIMIT, api_port, end, handover_socket, running, spare_socket, stop};
 use crate::data_dir::DataDir;
 use crate::network::Network;
 use crate::process::ProcessId;
@@ -41,8 +41,8 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// Takes care of the balancer that runs, or starts one; replaces it if its program is not ours; starts another whenever
-    /// it has died, until the stage ends. The claim on the network is `None` if the balancer that runs holds it: when
+    /// Takes care of the balancer that runs, or starts one; replaces it if its program is not ours, or if it looks for the
+    /// API where it no longer is; starts another whenever it has died, until the stage ends. The claim on the network is `None` if the balancer that runs holds it: when
     /// that one dies, it is taken back.
     pub fn supervise(
         data_dir: &DataDir,
@@ -58,7 +58,7 @@ impl Balancer {
         )
         .context("cannot keep copies of the balancer's sockets")?;
         let (first, is_other) = match running {
-            Some(process) => (process, !is_our_program(process)),
+            Some(process) => (process, !is_our_program(process) || !knows_our_port(data_dir)?),
             None => (start(data_dir, claim.as_ref())?, false),
         };
         let (sender, current) = watch::channel(first);
@@ -93,12 +93,12 @@ impl Balancer {
     }
 }
 
-/// Puts a balancer of our program in the place of one of another.
+/// Puts a balancer of our program, which knows where our API is, in the place of another.
 async fn upgrade(data_dir: &DataDir, old: ProcessId) {
     let folder = data_dir.clone();
     match tokio::task::spawn_blocking(move || replace(&folder, old)).await {
         Ok(Ok(new)) => tracing::info!(old = old.pid, new = new.pid, "replaced the balancer"),
-        Ok(Err(error)) => tracing::warn!("the balancer of another program serves on: {error:#}"),
+        Ok(Err(error)) => tracing::warn!("the balancer could not be replaced and serves on: {error:#}"),
         // It has been printed.
         Err(_panic) => {}
     }
@@ -173,10 +173,17 @@ fn is_our_program(process: ProcessId) -> bool {
     identity(&process.pid.to_string()) == identity("self")
 }
 
+/// Whether the balancer looks for the API where it is now.
+fn knows_our_port(data_dir: &DataDir) -> anyhow::Result<bool> {
+    let port = api_port(data_dir)?;
+    Ok(Note::read(data_dir).is_some_and(|note| note.api_port == port))
+}
+
 /// Starts the balancer where there is none, and notes its pid.
 fn start(data_dir: &DataDir, claim: Option<&OwnedFd>) -> anyhow::Result<ProcessId> {
+    let api_port = api_port(data_dir)?;
     let process = spawn(data_dir, claim)?;
-    if let Err(error) = note(data_dir, &process) {
+    if let Err(error) = (Note { process, api_port }).write(data_dir) {
         process.signal(Signal::SIGKILL);
         return Err(error);
     }

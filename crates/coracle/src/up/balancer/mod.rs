@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -81,12 +82,15 @@ fn main(args: &RunArgs) -> anyhow::Result<ExitCode> {
     nix::unistd::setsid().context("cannot leave the server's session")?;
     init_tracing("info");
     let data_dir = DataDir::new(Some(args.data_dir.clone()))?;
-    let own = ProcessId::own()?;
+    let own = Note {
+        process: ProcessId::own()?,
+        api_port: api_port(&data_dir)?,
+    };
     // The server that starts this process notes it as the balancer, perhaps before this line.
-    let old = running(&data_dir).filter(|process| *process != own);
+    let old = running(&data_dir).filter(|process| *process != own.process);
     if old.is_none() {
         // But it may be killed before it has; then nobody could ever find this process.
-        note(&data_dir, &own)?;
+        own.write(&data_dir)?;
     }
     runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
@@ -96,7 +100,7 @@ fn main(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let client = kube::Client::try_from(config)?;
         let stop = CancellationToken::new();
         let announced = Arc::new(AtomicBool::new(old.is_none()));
-        let config = configuration(&data_dir, old, announced.clone())?;
+        let config = configuration(&data_dir, old, (own, announced.clone()))?;
         let serving = balancer::run(config, client, stop.clone());
         tokio::pin!(serving);
         tokio::select! {
@@ -114,7 +118,7 @@ fn main(args: &RunArgs) -> anyhow::Result<ExitCode> {
 fn configuration(
     data_dir: &DataDir,
     old: Option<ProcessId>,
-    announced: Arc<AtomicBool>,
+    (own, announced): (Note, Arc<AtomicBool>),
 ) -> anyhow::Result<balancer::Config> {
     let mut config = balancer::Config::new(status_socket(data_dir), handover_socket(data_dir));
     config.spare_socket = Some(spare_socket(data_dir));
@@ -125,10 +129,10 @@ fn configuration(
         config.keepsakes.push(Arc::new(claim.context("standard input")?));
     }
     config.metrics = metrics_address(data_dir)?;
-    let (data_dir, own) = (data_dir.clone(), ProcessId::own()?);
+    let data_dir = data_dir.clone();
     config.announce = Arc::new(move || {
         announced.store(true, Ordering::SeqCst);
-        if let Err(error) = note(&data_dir, &own) {
+        if let Err(error) = own.write(&data_dir) {
             tracing::error!("nobody can know that this process is the balancer: {error:#}");
         }
     });
@@ -173,12 +177,35 @@ fn spare_socket(data_dir: &DataDir) -> PathBuf {
     data_dir.balancer().join("spare.sock")
 }
 
+/// What stands in the data folder of the process that is the balancer.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Note {
+    #[serde(flatten)]
+    process: ProcessId,
+    /// Where it looks for the API: it reads its kubeconfig once. 0: it was noted by an older program.
+    #[serde(default)]
+    api_port: u16,
+}
+
+impl Note {
+    fn read(data_dir: &DataDir) -> Option<Self> {
+        serde_json::from_slice(&fs::read(data_dir.balancer().join("pid")).ok()?).ok()
+    }
+
+    fn write(&self, data_dir: &DataDir) -> anyhow::Result<()> {
+        write_private(&data_dir.balancer().join("pid"), &serde_json::to_vec(self)?)
+    }
+}
+
+/// The port of the cluster's API, as the server has set it last.
+fn api_port(data_dir: &DataDir) -> anyhow::Result<u16> {
+    Ok(data_dir.settings()?.map_or(0, |settings| settings.api_port))
+}
+
 /// The balancer that serves this folder's cluster, if one runs.
 pub fn running(data_dir: &DataDir) -> Option<ProcessId> {
-    let text = fs::read(data_dir.balancer().join("pid")).ok()?;
-    serde_json::from_slice::<ProcessId>(&text)
-        .ok()
-        .filter(ProcessId::is_alive)
+    let note = Note::read(data_dir)?;
+    note.process.is_alive().then_some(note.process)
 }
 
 /// Stops the balancer that serves this folder's cluster, if one runs.
@@ -196,9 +223,4 @@ fn end(balancer: ProcessId) {
         balancer.signal(Signal::SIGKILL);
         balancer.wait(STOP_LIMIT);
     }
-}
-
-/// Writes down which process is the balancer.
-fn note(data_dir: &DataDir, process: &ProcessId) -> anyhow::Result<()> {
-    write_private(&data_dir.balancer().join("pid"), &serde_json::to_vec(process)?)
 }
