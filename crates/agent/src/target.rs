@@ -168,9 +168,6 @@ impl Target {
         };
         match run.await {
             Ok((ExecResult::Exited { code: 0 }, _)) => Ok(()),
-            Ok((ExecResult::Exited { code }, text)) if text.is_empty() => {
-                Err(format!("command {command:?} exited with {code}"))
-            }
             Ok((ExecResult::Exited { .. }, text)) => Err(text),
             Ok((ExecResult::Failed(text), _)) => Err(text),
             Err(error) => Err(error.to_string()),

@@ -202,10 +202,6 @@ fn a_pod_gets_what_admission_gives() {
     );
     assert_eq!(spec["serviceAccountName"], "default");
     assert_eq!(spec["enableServiceLinks"], true);
-    assert_eq!(
-        (&spec["priority"], &spec["preemptionPolicy"]),
-        (&json!(0), &json!("PreemptLowerPriority"))
-    );
     assert_eq!(spec["tolerations"].as_array().map(Vec::len), Some(2));
     assert_eq!(spec["tolerations"][0]["tolerationSeconds"], 300);
     assert_eq!(

@@ -1,7 +1,7 @@
-//! What happens to an object between validation and the store, by kind: today only Services have something to be given.
+//! What an object is given by the cluster, by kind: upstream's admission plugins and allocators.
 //!
-//! Flows in: valid objects. Flows out: the same, completed, and a permit that gives back what was taken for them if they
-//! are not stored after all.
+//! Flows in: objects on their way to the store. Flows out: the same, completed, and a permit that gives back what was taken
+//! for them if they are not stored after all.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -10,12 +10,29 @@ use serde_json::Value;
 
 use crate::allocate::Allocator;
 use crate::object::meta_str;
+use crate::priority;
 use crate::resource::Resource;
 use crate::server::Core;
 use crate::services;
 use crate::status::Failure;
 
-/// Gives an object what it needs from the cluster. A dry run takes nothing.
+/// Completes an object, before it is validated, from what others say.
+pub(crate) async fn complete(
+    core: &Core,
+    resource: &Resource,
+    new: &mut Value,
+    old: Option<&Value>,
+) -> Result<(), Failure> {
+    if resource.is("", "pods") && old.is_none() {
+        return priority::of_pod(core, resource, new).await;
+    }
+    if resource.is("scheduling.k8s.io", "priorityclasses") {
+        return priority::of_class(core, resource, new).await;
+    }
+    Ok(())
+}
+
+/// Gives a valid object what it needs from the cluster. A dry run takes nothing.
 pub(crate) fn admit(
     core: &Core,
     resource: &Resource,

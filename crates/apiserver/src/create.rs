@@ -102,6 +102,7 @@ impl Core {
     ) -> Result<Option<Object>, Failure> {
         let name = meta_str(&object, "name").to_owned();
         (resource.kind.default)(&mut object);
+        admission::complete(self, resource, &mut object, None).await?;
         (resource.kind.prepare)(&mut object, None, Write::Main);
         let causes = (resource.kind.validate)(&object, None, Write::Main);
         if !causes.is_empty() {

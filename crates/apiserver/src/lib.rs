@@ -36,6 +36,7 @@ mod openapi;
 mod patch;
 mod path;
 pub mod pki;
+mod priority;
 mod protobuf;
 mod proxy;
 mod query;

@@ -7,15 +7,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::kind::Column;
 use api::labels::Selector;
 use api::quantity::Amount;
+use api::table::column;
 use futures::future::join_all;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use store::Entry;
 use tower::Service as _;
 
 use crate::body::{self, Response};
+use crate::negotiate::{self, Form};
 use crate::nodes::NodeService;
 use crate::object::{Object, meta_str, push_json};
 use crate::path::ObjectPath;
@@ -23,6 +26,7 @@ use crate::query::Query;
 use crate::resource::Resource;
 use crate::server::Core;
 use crate::status::{Failure, Subject};
+use crate::table::{self, Include};
 
 /// The API group.
 pub(crate) const GROUP: &str = "metrics.k8s.io";
@@ -31,6 +35,9 @@ pub(crate) const VERSION: &str = "v1beta1";
 
 /// How long an agent may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// As upstream's metrics server heads them.
+const COLUMNS: [Column; 4] = [column("Name"), column("cpu"), column("memory"), column("Window")];
 
 /// A kind that is never stored: it is measured.
 #[derive(Debug)]
@@ -70,7 +77,12 @@ pub(crate) async fn get(
     measured: &Measured,
     path: &ObjectPath,
     query: &Query,
+    headers: &HeaderMap,
 ) -> Result<Response, Failure> {
+    let table = match negotiate::form(headers)? {
+        Form::Table => Some(Include::parse(query)?),
+        _ => None,
+    };
     let selector = Selector::parse(query.get("labelSelector").unwrap_or_default());
     let selector = selector.map_err(|error| Failure::BadRequest(error.to_string()))?;
     let summaries = summaries(core).await?;
@@ -87,6 +99,9 @@ pub(crate) async fn get(
         let items: Vec<Value> = shown
             .filter_map(|object| metrics(measured, &object, &summaries))
             .collect();
+        if let Some(include) = table {
+            return Ok(respond_with_table(&items, include));
+        }
         let version = format!("{GROUP}/{VERSION}");
         let list = json!({ "kind": format!("{}List", measured.kind), "apiVersion": version, "metadata": {}, "items": items });
         return Ok(respond(&list));
@@ -104,7 +119,34 @@ pub(crate) async fn get(
     let mut one = metrics(measured, &object(&entry, &resource), &summaries).ok_or_else(missing)?;
     one["kind"] = measured.kind.into();
     one["apiVersion"] = format!("{GROUP}/{VERSION}").into();
-    Ok(respond(&one))
+    Ok(match table {
+        Some(include) => respond_with_table(&[one], include),
+        None => respond(&one),
+    })
+}
+
+/// One row an object. A pod uses what its containers use together.
+fn respond_with_table(items: &[Value], include: Include) -> Response {
+    let rows = items.iter().map(|item| {
+        let containers = item["containers"].as_array().into_iter().flatten();
+        let usages = containers.chain([item]).map(|used| &used["usage"]);
+        let (cpu, memory) = usages.fold((0, 0), |(cpu, memory): (u64, i64), usage| {
+            let text = |resource: &str| usage[resource].as_str().unwrap_or_default();
+            let nanos = text("cpu").trim_end_matches('n').parse().unwrap_or(0);
+            let bytes = text("memory").parse().map_or(0, Amount::value);
+            (cpu.saturating_add(nanos), memory.saturating_add(bytes))
+        });
+        let cells = vec![
+            item["metadata"]["name"].clone(),
+            format!("{cpu}n").into(),
+            Amount::from_bytes(memory).to_string().into(),
+            item["window"].clone(),
+        ];
+        (cells, item)
+    });
+    let mut out = Vec::new();
+    table::write_answer(&COLUMNS, &rows.collect::<Vec<_>>(), include, &mut out);
+    body::json(StatusCode::OK, out)
 }
 
 fn object(entry: &Arc<Entry>, resource: &Resource) -> Value {

@@ -62,30 +62,31 @@ impl Patch {
     /// Reads a patch by its content type.
     pub fn parse(headers: &HeaderMap, bytes: &[u8]) -> Result<Self, Failure> {
         let media = decode::media_type(headers);
-        let parsed = match media.as_str() {
-            "application/json-patch+json"
-            | "application/merge-patch+json"
-            | "application/strategic-merge-patch+json" => decode::json(bytes)?,
+        // Upstream says of a merge patch alone what it was doing.
+        let (kind, doing): (fn(Parsed) -> Self, _) = match media.as_str() {
+            "application/json-patch+json" => return Self::operations(decode::json(bytes)?.value),
+            "application/merge-patch+json" => (Self::Merge, "error decoding patch: "),
+            "application/strategic-merge-patch+json" => (Self::Strategic, ""),
             _ => return Err(Failure::UnsupportedMediaType(ACCEPTED.to_owned())),
         };
-        if media == "application/json-patch+json" {
-            let operations = Vec::<PatchOperation>::deserialize(parsed.value)
-                .map_err(|error| Failure::BadRequest(format!("error decoding patch: {error}")))?;
-            if operations.len() > MAX_OPERATIONS {
-                return Err(Failure::TooLarge(MAX_OPERATIONS));
-            }
-            return Ok(Self::Json(operations));
-        }
-        if !parsed.value.is_object() {
-            return Err(Failure::BadRequest(
-                "error decoding patch: the patch is not an object".to_owned(),
-            ));
-        }
-        if media == "application/merge-patch+json" {
-            Ok(Self::Merge(parsed))
+        let parsed = decode::json(bytes)?;
+        if parsed.value.is_object() {
+            Ok(kind(parsed))
         } else {
-            Ok(Self::Strategic(parsed))
+            Err(not_of_type(doing, &parsed.value, "map[string]interface {}"))
         }
+    }
+
+    fn operations(list: Value) -> Result<Self, Failure> {
+        if !list.is_array() {
+            return Err(not_of_type("", &list, "jsonpatch.Patch"));
+        }
+        let operations = Vec::<PatchOperation>::deserialize(list)
+            .map_err(|error| Failure::BadRequest(format!("error decoding patch: {error}")))?;
+        if operations.len() > MAX_OPERATIONS {
+            return Err(Failure::TooLarge(MAX_OPERATIONS));
+        }
+        Ok(Self::Json(operations))
     }
 
     /// The patched object; its managedFields are left out unless the patch is about them.
@@ -133,6 +134,20 @@ impl Patch {
             }
         }
     }
+}
+
+/// A patch that is another JSON type, in the words of Go's decoder.
+fn not_of_type(doing: &str, value: &Value, wanted: &str) -> Failure {
+    let found = match value {
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) | Value::Null => "object",
+    };
+    Failure::BadRequest(format!(
+        "{doing}json: cannot unmarshal {found} into Go value of type {wanted}"
+    ))
 }
 
 /// Copies can double a document each time: what they could add up to is bounded before anything is copied.

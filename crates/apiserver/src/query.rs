@@ -2,6 +2,10 @@
 //!
 //! Flows in: the query string. Flows out: typed options. Never refuses an unknown parameter: upstream ignores them.
 
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
 use crate::status::Failure;
 
 /// Parsed parameters, in order.
@@ -41,6 +45,20 @@ impl Query {
             .iter()
             .find(|(key, _)| key == name)
             .map(|(_, value)| is_true(value))
+    }
+
+    /// `timeout`: how long the client waits for the answer, as Go writes durations.
+    pub fn timeout(&self) -> Result<Option<Duration>, Failure> {
+        let parse = |text: &str| {
+            let duration = text.parse::<SignedDuration>().ok();
+            let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
+            duration.ok_or_else(|| {
+                Failure::BadRequest(format!(
+                    "invalid timeout specified in the request URL - time: invalid duration {text:?}"
+                ))
+            })
+        };
+        self.get("timeout").map(parse).transpose()
     }
 
     /// A whole number.
@@ -140,6 +158,16 @@ mod tests {
         assert!(query.flag("watch") && !query.flag("follow") && !query.flag("absent"));
         assert_eq!(query.number("limit").unwrap(), Some(5));
         assert!(query.number("bad").is_err());
+        let timeout = |text: &str| Query::parse(Some(&format!("timeout={text}"))).timeout();
+        assert_eq!(timeout("1m30s"), Ok(Some(Duration::from_secs(90))));
+        assert_eq!(timeout("500ms"), Ok(Some(Duration::from_millis(500))));
+        assert_eq!(timeout(""), Ok(None));
+        for bad in ["3", "-1s", "soon"] {
+            let error = timeout(bad).unwrap_err().to_string();
+            let expected =
+                format!("invalid timeout specified in the request URL - time: invalid duration {bad:?}");
+            assert_eq!(error, expected);
+        }
         assert_eq!(query.get("labelSelector"), Some("a=b,c"));
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Review {
     pub plural: &'static str,
 }
 
-/// All of them; version `v1`, cluster-scoped.
+/// All of them; cluster-scoped, and `v1` is the version to be found in discovery.
 pub(crate) const REVIEWS: [Review; 4] = [
     Review {
         group: "authentication.k8s.io",
@@ -56,13 +56,23 @@ pub(crate) fn at(path: &ObjectPath) -> Option<&'static Review> {
     let found = REVIEWS
         .iter()
         .find(|review| review.plural == path.plural && review.group == path.group);
-    found.filter(|_| path.version == "v1" && path.namespace.is_none() && path.name.is_none())
+    found.filter(|review| {
+        let known = path.version == "v1" || review.is_asked_before(&path.version);
+        known && path.namespace.is_none() && path.name.is_none()
+    })
+}
+
+impl Review {
+    /// `kubectl auth whoami` asks in these versions up to kubectl 1.27, without a look at discovery.
+    fn is_asked_before(&self, version: &str) -> bool {
+        self.kind == "SelfSubjectReview" && matches!(version, "v1alpha1" | "v1beta1")
+    }
 }
 
 /// Serves a POST of a review.
 pub(crate) async fn answer(
     core: &Core,
-    review: &Review,
+    (review, version): (&Review, &str),
     identity: &Identity,
     headers: &HeaderMap,
     body: Body,
@@ -76,7 +86,7 @@ pub(crate) async fn answer(
     };
     let mut answer = json!({
         "kind": review.kind,
-        "apiVersion": format!("{}/v1", review.group),
+        "apiVersion": format!("{}/{version}", review.group),
         "metadata": { "creationTimestamp": metadata::now() },
         "status": status,
     });

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use api::kind::{Subresource, Write};
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::{Method, StatusCode, header};
 
@@ -43,16 +44,17 @@ async fn route(core: Arc<Core>, mut request: Request) -> Result<Response, Failur
     }
     let identity = identify(&core, &mut request).await?;
     match path {
+        Path::Object(path) if asks_for_definitions(&path) => read_only(&request, no_definitions(&core)),
         Path::Object(path) => match review::at(&path) {
             Some(review) if request.method() == Method::POST => {
                 let (parts, body) = request.into_parts();
-                review::answer(&core, review, &identity, &parts.headers, body).await
+                review::answer(&core, (review, &path.version), &identity, &parts.headers, body).await
             }
             Some(_) => Err(Failure::MethodNotAllowed),
             None => match metrics::at(&path) {
                 Some(usage) if request.method() == Method::GET => {
                     let query = Query::parse(request.uri().query());
-                    metrics::get(&core, usage, &path, &query).await
+                    metrics::get(&core, usage, &path, &query, request.headers()).await
                 }
                 Some(_) => Err(Failure::MethodNotAllowed),
                 None => object(core, path, identity.user, request).await,
@@ -138,11 +140,37 @@ async fn object(
             _ => Err(Failure::MethodNotAllowed),
         };
     }
-    match (call.path.name.is_some(), call.path.subresource.clone()) {
-        (false, _) => collection(call, request).await,
-        (true, None) => one(call, request).await,
-        (true, Some(part)) => subresource(call, &part, request).await,
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD) && !call.query.flag("watch");
+    let limit = call.query.timeout()?;
+    let served = match (call.path.name.is_some(), call.path.subresource.clone()) {
+        (true, Some(part)) => return subresource(call, &part, request).await,
+        (false, _) => collection(call, request).boxed(),
+        (true, None) => one(call, request).boxed(),
+    };
+    // A watch ends by `timeoutSeconds`, and a write is not left half done.
+    match limit.filter(|_| is_read) {
+        Some(limit) => tokio::time::timeout(limit, served)
+            .await
+            .unwrap_or(Err(Failure::TooLate)),
+        None => served.await,
     }
+}
+
+/// There are no CustomResourceDefinitions. `kubectl apply` looks for one before it says that it does not know a kind.
+fn no_definitions(core: &Core) -> Response {
+    let list = serde_json::json!({
+        "kind": "CustomResourceDefinitionList",
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "metadata": { "resourceVersion": core.store.revision().to_string() },
+        "items": [],
+    });
+    body::json(StatusCode::OK, list.to_string())
+}
+
+fn asks_for_definitions(path: &ObjectPath) -> bool {
+    (path.group.as_str(), path.version.as_str()) == ("apiextensions.k8s.io", "v1")
+        && path.plural == "customresourcedefinitions"
+        && path.name.is_none()
 }
 
 async fn collection(call: Call, request: Request) -> Result<Response, Failure> {

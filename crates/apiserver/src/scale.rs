@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use api::kind::{Cause, Write};
+use api::kind::{Cause, Column, Write};
 use api::labels::Selector;
+use api::table::{column, number};
 use http::StatusCode;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,9 +17,11 @@ use crate::apply::{self, Configuration};
 use crate::body::{self, Body, Response};
 use crate::call::Call;
 use crate::decode::{self, Parsed};
+use crate::negotiate::{self, Form};
 use crate::object::{Object, meta_str, push_json};
 use crate::patch::{self, Patch};
 use crate::status::{Failure, Subject};
+use crate::table::{self, Include};
 use crate::tracking::{self, Tracking};
 use crate::update;
 use crate::write::Change;
@@ -26,7 +29,7 @@ use crate::write::Change;
 /// Serves a GET of `/scale`.
 pub(crate) async fn get(call: &Call) -> Result<Response, Failure> {
     let entry = call.core.read(&call.resource, &call.key()?, call.name()?).await?;
-    respond(&scale_of(&Object::from(&*entry).to_value(&call.resource)))
+    respond(call, &scale_of(&Object::from(&*entry).to_value(&call.resource)))
 }
 
 /// Serves a PUT of `/scale`.
@@ -66,7 +69,7 @@ async fn apply_scale(call: &Call, scale: &Value) -> Result<Response, Failure> {
         ..update::change(call, Write::Main)?
     };
     let written = change.apply(|live| configuration.merge_into(live)).await?;
-    respond(&scale_of(&written.object.to_value(resource)))
+    respond(call, &scale_of(&written.object.to_value(resource)))
 }
 
 async fn write(
@@ -89,7 +92,7 @@ async fn write(
             })
         })
         .await?;
-    respond(&scale_of(&written.object.to_value(&call.resource)))
+    respond(call, &scale_of(&written.object.to_value(&call.resource)))
 }
 
 fn replicas(name: &str, scale: &Value) -> Result<i64, Failure> {
@@ -148,8 +151,31 @@ fn selector_of(selector: &Value) -> Option<Selector> {
     Selector::from_spec(&LabelSelector::deserialize(selector).ok()?).ok()
 }
 
-fn respond(scale: &Value) -> Result<Response, Failure> {
+const COLUMNS: [Column; 4] = [
+    column("Name"),
+    number("Desired"),
+    number("Available"),
+    column("Age"),
+];
+
+fn respond(call: &Call, scale: &Value) -> Result<Response, Failure> {
     let mut out = Vec::new();
-    push_json(&mut out, scale);
+    if negotiate::form(&call.headers)? == Form::Table {
+        let metadata = ObjectMeta::deserialize(&scale["metadata"]).unwrap_or_default();
+        let cells = vec![
+            api::table::name(&metadata),
+            scale["spec"]["replicas"].clone(),
+            scale["status"]["replicas"].clone(),
+            api::table::age(&metadata, jiff::Timestamp::now().as_second()),
+        ];
+        table::write_answer(
+            &COLUMNS,
+            &[(cells, scale)],
+            Include::parse(&call.query)?,
+            &mut out,
+        );
+    } else {
+        push_json(&mut out, scale);
+    }
     Ok(body::json(StatusCode::OK, out))
 }

@@ -136,6 +136,9 @@ pub(crate) enum Failure {
     /// 503: the disk refuses writes, the node's agent does not answer.
     #[error("{0}")]
     Unavailable(String),
+    /// 504: the answer was not there when the client wanted it.
+    #[error("Timeout: request did not complete within requested timeout - context deadline exceeded")]
+    TooLate,
     /// 504: the revision has not been reached yet.
     #[error("Timeout: {0}")]
     TooNew(String),
@@ -223,7 +226,7 @@ impl Failure {
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
             Self::Disruption { .. } => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
-            Self::TooNew(_) => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
+            Self::TooNew(_) | Self::TooLate => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
         }
     }
 

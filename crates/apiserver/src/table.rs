@@ -3,6 +3,7 @@
 //! Flows in: stored objects. Flows out: `Table` and `PartialObjectMetadata(List)` as JSON. Columns and cells are the
 //! kind's.
 
+use api::kind::Column;
 use serde_json::{Value, json};
 
 use crate::list::Listed;
@@ -67,7 +68,7 @@ pub(crate) fn write_metadata_list(resource: &Resource, page: &Listed, out: &mut 
 pub(crate) fn write_list(resource: &Resource, page: &Listed, include: Include, out: &mut Vec<u8>) {
     out.extend_from_slice(OPEN);
     page.write_metadata(out);
-    write_columns(resource, out);
+    write_columns(resource.kind.columns, out);
     for (at, entry) in page.entries.iter().enumerate() {
         if at > 0 {
             out.push(b',');
@@ -81,7 +82,7 @@ pub(crate) fn write_list(resource: &Resource, page: &Listed, include: Include, o
 pub(crate) fn of_one(resource: &Resource, object: &Object, include: Include) -> Vec<u8> {
     let mut out = OPEN.to_vec();
     out.extend_from_slice(format!("{{\"resourceVersion\":\"{}\"}}", object.revision).as_bytes());
-    write_columns(resource, &mut out);
+    write_columns(resource.kind.columns, &mut out);
     write_row(resource, object, include, &mut out);
     out.extend_from_slice(CLOSE);
     out
@@ -90,8 +91,35 @@ pub(crate) fn of_one(resource: &Resource, object: &Object, include: Include) -> 
 const OPEN: &[u8] = b"{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":";
 const CLOSE: &[u8] = b"]}";
 
-fn write_columns(resource: &Resource, out: &mut Vec<u8>) {
-    let columns = resource.kind.columns.iter().enumerate().map(|(at, column)| {
+/// Appends a `Table` of objects that are not stored, each with its cells.
+pub(crate) fn write_answer(
+    columns: &[Column],
+    rows: &[(Vec<Value>, &Value)],
+    include: Include,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(OPEN);
+    out.extend_from_slice(b"{}");
+    write_columns(columns, out);
+    for (at, (cells, object)) in rows.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        let mut row = json!({ "cells": cells });
+        match include {
+            Include::None => {}
+            Include::Metadata => {
+                row["object"] = json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"] });
+            }
+            Include::Object => row["object"] = (*object).clone(),
+        }
+        push_json(out, &row);
+    }
+    out.extend_from_slice(CLOSE);
+}
+
+fn write_columns(columns: &[Column], out: &mut Vec<u8>) {
+    let columns = columns.iter().enumerate().map(|(at, column)| {
         let format = if at == 0 { "name" } else { "" };
         json!({
             "name": column.name,
@@ -168,7 +196,7 @@ impl TableWatch {
         if std::mem::replace(&mut self.columns_sent, true) {
             out.extend_from_slice(b",\"columnDefinitions\":null,\"rows\":[");
         } else {
-            write_columns(resource, out);
+            write_columns(resource.kind.columns, out);
         }
     }
 }

@@ -151,6 +151,7 @@ impl Change<'_> {
             let (mut new, warnings) = decode(resource, parsed, self.options.fields)?;
             let sent = object::take_managers(&mut new);
             (resource.kind.default)(&mut new);
+            admission::complete(core, resource, &mut new, Some(&old)).await?;
             (resource.kind.prepare)(&mut new, Some(&old), self.write);
             metadata::prepare_changed(&mut new, &old);
             let causes = (resource.kind.validate)(&new, Some(&old), self.write);

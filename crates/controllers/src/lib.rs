@@ -74,9 +74,17 @@ impl Caches {
     }
 }
 
-/// Runs all loops until `stop`; begins once the caches are complete. Services of type LoadBalancer get addresses of the
-/// block.
-pub async fn run(client: Client, caches: Caches, load_balancers: Block, stop: CancellationToken) {
+/// What the loops know of the cluster that no object says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the addresses of Services of type LoadBalancer come from.
+    pub load_balancers: Block,
+    /// The API server's CA certificate, in PEM: what every namespace is told.
+    pub authority: String,
+}
+
+/// Runs all loops until `stop`; begins once the caches are complete.
+pub async fn run(client: Client, caches: Caches, settings: Settings, stop: CancellationToken) {
     let caches_of_metadata = TaskTracker::new();
     let metadata = Metadata::start(&client, &caches_of_metadata, &stop);
     let context = Context {
@@ -97,11 +105,11 @@ pub async fn run(client: Client, caches: Caches, load_balancers: Block, stop: Ca
     loops.spawn(endpointslice::run(context.clone()));
     loops.spawn(endpointslice::run_endpoints(context.clone()));
     loops.spawn(endpointslice::run_mirror(context.clone()));
-    loops.spawn(loadbalancer::run(context.clone(), load_balancers));
+    loops.spawn(loadbalancer::run(context.clone(), settings.load_balancers));
     loops.spawn(garbage::run(context.clone()));
     loops.spawn(namespace::run(context.clone()));
     loops.spawn(node::run(context.clone()));
-    loops.spawn(serviceaccount::run(context));
+    loops.spawn(serviceaccount::run(context, settings.authority));
     while let Some(ended) = loops.join_next().await {
         if let Err(failure) = ended
             && failure.is_panic()

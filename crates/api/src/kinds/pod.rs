@@ -126,12 +126,10 @@ impl Served for Pod {
     }
 }
 
-/// Service account, priority and tolerations, where the user said nothing.
+/// Service account and tolerations, where the user said nothing.
 fn admit(spec: &mut PodSpec) {
     crate::defaults::text(&mut spec.service_account_name, "default");
     spec.service_account.clone_from(&spec.service_account_name);
-    spec.priority.get_or_insert(0);
-    crate::defaults::text(&mut spec.preemption_policy, "PreemptLowerPriority");
     for key in TOLERATED {
         let tolerations = spec.tolerations.get_or_insert_default();
         let is_tolerated = tolerations.iter().any(|toleration| {

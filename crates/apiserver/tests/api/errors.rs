@@ -168,3 +168,29 @@ async fn web_pages_of_other_sites_may_not_ask() {
         .await;
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
+
+#[tokio::test]
+async fn there_are_no_definitions_of_custom_kinds() {
+    let door = Door::open().await;
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let (status, list) = door.get(path).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(list["items"], json!([]));
+    assert_eq!(
+        door.post(path, &json!({})).await.0,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+}
+
+#[tokio::test]
+async fn a_request_ends_at_the_time_that_it_names() {
+    let door = Door::open().await;
+    let get = |timeout: &str| format!("{CONFIG_MAPS}?timeout={timeout}");
+    assert_eq!(door.get(&get("30s")).await.0, StatusCode::OK);
+    let (status, body) = door.get(&get("soon")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        body["message"],
+        "invalid timeout specified in the request URL - time: invalid duration \"soon\""
+    );
+}

@@ -18,6 +18,8 @@ mod lists;
 #[cfg(test)]
 mod patches;
 #[cfg(test)]
+mod priorities;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod subresources;

@@ -60,10 +60,28 @@ async fn patches_that_cannot_be_applied() {
         door.patch(&path, "json", &json!([{ "op": "fly" }])).await.0,
         StatusCode::BAD_REQUEST
     );
-    assert_eq!(
-        door.patch(&path, "merge", &json!([])).await.0,
-        StatusCode::BAD_REQUEST
-    );
+    let map = "Go value of type map[string]interface {}";
+    let refused = [
+        (
+            "merge",
+            json!([]),
+            format!("error decoding patch: json: cannot unmarshal array into {map}"),
+        ),
+        (
+            "strategic-merge",
+            json!("not json"),
+            format!("json: cannot unmarshal string into {map}"),
+        ),
+        (
+            "json",
+            json!({}),
+            "json: cannot unmarshal object into Go value of type jsonpatch.Patch".to_owned(),
+        ),
+    ];
+    for (kind, patch, why) in refused {
+        let (status, body) = door.patch(&path, kind, &patch).await;
+        assert_eq!((status, &body["message"]), (StatusCode::BAD_REQUEST, &json!(why)));
+    }
     let (status, _) = door
         .ask_as(Method::PATCH, &path, "application/some-patch+json", "{}")
         .await;

@@ -230,6 +230,13 @@ async fn reviews_answer_in_every_format() {
         me["status"]["userInfo"]["groups"],
         json!(["system:masters", "system:authenticated"])
     );
+    // kubectl 1.27 asks in these versions.
+    for version in ["v1alpha1", "v1beta1"] {
+        let path = format!("/apis/authentication.k8s.io/{version}/selfsubjectreviews");
+        let (_, me) = door.post(&path, &json!({})).await;
+        assert_eq!(me["apiVersion"], format!("authentication.k8s.io/{version}"));
+        assert_eq!(me["status"]["userInfo"]["username"], "admin");
+    }
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let (_, may) = door
         .post(

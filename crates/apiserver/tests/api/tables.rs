@@ -115,3 +115,19 @@ async fn only_metadata() {
     assert_eq!(list["kind"], "PartialObjectMetadataList");
     assert_eq!(list["items"][0]["metadata"], made["metadata"]);
 }
+
+#[tokio::test]
+async fn a_scale_has_columns_of_its_own() {
+    let door = Door::open().await;
+    door.make(DEPLOYMENTS, &deployment("web")).await;
+    let table = get_as(&door, &format!("{DEPLOYMENTS}/web/scale"), TABLE).await;
+    let columns = table["columnDefinitions"].as_array().unwrap().iter();
+    let columns: Vec<_> = columns.map(|column| column["name"].as_str().unwrap()).collect();
+    assert_eq!(columns, ["Name", "Desired", "Available", "Age"]);
+    let row = &table["rows"][0];
+    assert_eq!(
+        row["cells"].as_array().unwrap()[..3],
+        [json!("web"), json!(2), json!(0)]
+    );
+    assert_eq!(row["object"]["metadata"]["name"], "web");
+}

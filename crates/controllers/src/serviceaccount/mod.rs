@@ -1,12 +1,12 @@
 //! What every namespace is born with: the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`.
 //!
-//! Flows in: Namespaces, deletions of these objects, and the ConfigMap of the namespace `default`, which the API server makes. Flows out: copies of it and
-//! ServiceAccounts, in namespaces that lack them.
+//! Flows in: Namespaces, deletions of these objects, and the CA certificate. Flows out: both objects, in namespaces that
+//! lack them.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use informer::{Informer, Key, Next, Queue, Resource};
-use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use k8s_openapi::{Metadata, NamespaceResourceScope};
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
@@ -20,9 +20,11 @@ const WORKERS: usize = 2;
 
 const ACCOUNT: &str = "default";
 const ROOT_CA: &str = "kube-root-ca.crt";
+const NOTE: &str = "Contains a CA bundle that can be used to verify the kube-apiserver.";
 
 /// Runs the controller until the context's stop.
-pub async fn run(context: Context) {
+pub async fn run(context: Context, authority: String) {
+    let authority: Arc<str> = authority.into();
     let queue = Queue::new("serviceaccount");
     let changed = queue.clone();
     context.caches.namespaces.on_change(Box::new(move |_, new| {
@@ -33,8 +35,8 @@ pub async fn run(context: Context) {
     restore(&context.metadata.config_maps, ROOT_CA, &queue);
     let stop = context.stop.clone();
     let reconcile = move |key: Key| {
-        let context = context.clone();
-        async move { attempt(sync(&context, &key)).await }
+        let (context, authority) = (context.clone(), authority.clone());
+        async move { attempt(sync(&context, &authority, &key)).await }
     };
     queue.run(WORKERS, stop, reconcile).await;
 }
@@ -51,10 +53,8 @@ fn restore<K: Resource>(cache: &Informer<K>, name: &'static str, queue: &Queue<K
     }));
 }
 
-async fn sync(context: &Context, key: &Key) -> Result<Next, RequestError> {
-    let is_there = |namespace: &std::sync::Arc<k8s_openapi::api::core::v1::Namespace>| {
-        namespace.metadata.deletion_timestamp.is_none()
-    };
+async fn sync(context: &Context, authority: &str, key: &Key) -> Result<Next, RequestError> {
+    let is_there = |namespace: &Arc<Namespace>| namespace.metadata.deletion_timestamp.is_none();
     if context.caches.namespaces.get(key).filter(is_there).is_none() {
         return Ok(Next::Wait);
     }
@@ -71,28 +71,14 @@ async fn sync(context: &Context, key: &Key) -> Result<Next, RequestError> {
         },
     )
     .await?;
-    if let Some(data) = root_ca(context).await? {
-        let mut copy = ConfigMap {
-            metadata: metadata(ROOT_CA),
-            data: Some(data),
-            ..ConfigMap::default()
-        };
-        let note = "Contains a CA bundle that can be used to verify the kube-apiserver.";
-        copy.metadata.annotations = Some([("kubernetes.io/description".to_owned(), note.to_owned())].into());
-        ensure(context, copy).await?;
-    }
+    let mut root_ca = ConfigMap {
+        metadata: metadata(ROOT_CA),
+        data: Some([("ca.crt".to_owned(), authority.to_owned())].into()),
+        ..ConfigMap::default()
+    };
+    root_ca.metadata.annotations = Some([("kubernetes.io/description".to_owned(), NOTE.to_owned())].into());
+    ensure(context, root_ca).await?;
     Ok(Next::Wait)
-}
-
-/// The cluster's CA certificates.
-async fn root_ca(context: &Context) -> Result<Option<BTreeMap<String, String>>, RequestError> {
-    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), "default");
-    let original = api.get_opt(ROOT_CA).await;
-    let original = original.map_err(|source| RequestError::Read {
-        what: format!("ConfigMap default/{ROOT_CA}"),
-        source,
-    })?;
-    Ok(original.and_then(|original| original.data))
 }
 
 /// Creates an object unless one of its name exists.

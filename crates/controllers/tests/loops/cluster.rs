@@ -73,7 +73,10 @@ impl Cluster {
         tasks.spawn(coracle_controllers::run(
             client.clone(),
             caches.clone(),
-            coracle_controllers::Block(Ipv4Addr::new(127, 182, 0, 0)),
+            coracle_controllers::Settings {
+                load_balancers: coracle_controllers::Block(Ipv4Addr::new(127, 182, 0, 0)),
+                authority: "the authority".to_owned(),
+            },
             stop.clone(),
         ));
         tasks.spawn(pretend(client.clone(), caches.pods.clone(), stop.clone()));

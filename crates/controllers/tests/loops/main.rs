@@ -246,6 +246,20 @@ async fn a_namespace_is_furnished_and_emptied() {
             }
         })
         .await;
+    // What is deleted comes back, in the namespace `default` too.
+    let config_maps = cluster.api::<ConfigMap>("default");
+    let name = "kube-root-ca.crt";
+    let before = config_maps.get(name).await.unwrap().metadata.uid;
+    config_maps.delete(name, &DeleteParams::default()).await.unwrap();
+    cluster
+        .until_async("its certificate again", |_| {
+            let (config_maps, before) = (config_maps.clone(), before.clone());
+            async move {
+                let now = config_maps.get_opt(name).await.unwrap();
+                now.is_some_and(|now| now.metadata.uid != before && now.data.is_some())
+            }
+        })
+        .await;
     let mut web = deployment("web", 3);
     web["metadata"]["namespace"] = "space".into();
     cluster.create::<Deployment>(web).await;

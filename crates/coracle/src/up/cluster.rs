@@ -155,7 +155,14 @@ impl Cluster {
             },
             data_dir: data_dir.root().to_owned(),
         };
-        components::start(&api, machines, &directory, &loops, failed)?;
+        components::start(
+            &api,
+            authority.certificate(),
+            machines,
+            &directory,
+            &loops,
+            failed,
+        )?;
         let balancer = Balancer::supervise(&data_dir, running_balancer, (network, start.claim), &loops)?;
         let (settings, failures) = (start.settings, tokio::sync::Mutex::new(failures));
         Ok(Self {

@@ -20,6 +20,7 @@ use super::nodes::{Directory, Nodes};
 /// Starts everything that is a client of the API in this process.
 pub fn start(
     api: &ApiServer,
+    authority: &str,
     nodes: Nodes,
     directory: &Arc<Directory>,
     stage: &Stage,
@@ -39,7 +40,10 @@ pub fn start(
         scheduler::run(scheduler_client, pods, all_nodes, stage.stop.clone()),
     );
 
-    let load_balancers = controllers::Block(nodes.network.load_balancers());
+    let settings = controllers::Settings {
+        load_balancers: controllers::Block(nodes.network.load_balancers()),
+        authority: authority.to_owned(),
+    };
     for machine in nodes.machines(&client, &caches)? {
         guard.spawn("node agent", machine.run(directory.clone(), stage.stop.clone()));
     }
@@ -47,7 +51,7 @@ pub fn start(
     let controllers_client = client(Identity::new("system:kube-controller-manager", &[]));
     guard.spawn(
         "controllers",
-        controllers::run(controllers_client, caches, load_balancers, stage.stop.clone()),
+        controllers::run(controllers_client, caches, settings, stage.stop.clone()),
     );
     Ok(())
 }
