@@ -28,6 +28,7 @@ function judge(value, bar) {
 function ratios(title, measure, unit, opaque, http,    i, r, n, list, m, line) {
     n = 0
     for (r = 0; r < rounds; r++) if ((measure, "haproxy", r) in value) list[++n] = value[measure, "haproxy", r]
+    if (n == 0) return
     sort(list, n)
     line = sprintf("%-26s %6s %6s %12s", title, opaque, http, sprintf("%.4g %s", median(list, n), unit))
     for (i = 1; i <= count; i++) {
@@ -45,6 +46,7 @@ function ratios(title, measure, unit, opaque, http,    i, r, n, list, m, line) {
 
 # One line of single values.
 function values(title, measure, unit, opaque, http,    i, v, line) {
+    if (!((measure, "haproxy", 0) in value)) return
     line = sprintf("%-26s %6s %6s %12s", title, opaque, http, value[measure, "haproxy", 0] " " unit)
     for (i = 1; i <= count; i++) {
         if (name[i] == "haproxy") continue
