@@ -30,6 +30,8 @@ pub struct Options {
     pub detached: bool,
     /// Pods listen on their declared ports.
     pub declared_ports: bool,
+    /// How long a node's agent may be silent, in seconds; `None`: as users have it.
+    pub node_grace: Option<u32>,
     /// Which kubectl drives it; `None`: the one of the machine.
     pub kubectl: Option<PathBuf>,
 }
@@ -41,6 +43,7 @@ impl Default for Options {
             user: User::Same,
             detached: false,
             declared_ports: false,
+            node_grace: None,
             kubectl: None,
         }
     }
@@ -108,6 +111,9 @@ impl Cluster {
         }
         if self.options.declared_ports {
             command.arg("--pod-ports=declared");
+        }
+        if let Some(seconds) = self.options.node_grace {
+            command.arg(format!("--node-monitor-grace-period={seconds}s"));
         }
         let mut server = Background::start(&mut command);
         server.wait_for_line(START, |line| line.contains("https://127.0.0.1:"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use coracle_tests::{Cluster, Kubectl, Output, http, pods};
+use coracle_tests::{Cluster, Kubectl, Options, Output, http, pods};
 
 const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 3\n  \
     selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec:\n      containers:\n      \
@@ -35,7 +35,10 @@ fn wait(kubectl: &Kubectl, what: &str, condition: &str) {
 
 #[test]
 fn a_node_whose_agent_stops_becomes_not_ready_and_its_pods_go_on() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start_with(Options {
+        node_grace: Some(14),
+        ..Options::default()
+    });
     let kubectl = cluster.kubectl();
     kubectl.apply(WEB);
     kubectl.rolled_out("web");

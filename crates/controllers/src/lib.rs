@@ -19,6 +19,8 @@ mod owner;
 mod replicaset;
 mod serviceaccount;
 
+use std::time::Duration;
+
 use informer::Informer;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -81,6 +83,8 @@ pub struct Settings {
     pub load_balancers: Block,
     /// The API server's CA certificate, in PEM: what every namespace is told.
     pub authority: String,
+    /// How long a node's agent may be silent before the node is not ready; upstream's `--node-monitor-grace-period`.
+    pub node_monitor_grace_period: Duration,
 }
 
 /// Runs all loops until `stop`; begins once the caches are complete.
@@ -108,7 +112,7 @@ pub async fn run(client: Client, caches: Caches, settings: Settings, stop: Cance
     loops.spawn(loadbalancer::run(context.clone(), settings.load_balancers));
     loops.spawn(garbage::run(context.clone()));
     loops.spawn(namespace::run(context.clone()));
-    loops.spawn(node::run(context.clone()));
+    loops.spawn(node::run(context.clone(), settings.node_monitor_grace_period));
     loops.spawn(serviceaccount::run(context, settings.authority));
     while let Some(ended) = loops.join_next().await {
         if let Err(failure) = ended

@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -92,6 +93,10 @@ pub struct UpArgs {
     /// the cluster, which `coracle status` shows, or as at the last start]
     #[arg(long, value_name = "IP:PORT")]
     pub metrics_address: Option<SocketAddr>,
+    /// How long a node's agent may be silent before its node is not ready, as of kube-controller-manager; more than the
+    /// 10 s between two signs of life [default: 50s, or as at the last start]
+    #[arg(long, value_name = "DURATION", value_parser = grace_period)]
+    pub node_monitor_grace_period: Option<Duration>,
     /// The server that `--detach` leaves behind: standard input is where it says that it is up.
     #[arg(long, hide = true)]
     pub detached: bool,
@@ -162,6 +167,14 @@ async fn client() -> anyhow::Result<kube::Client> {
     Ok(kube::Client::try_from(config)?)
 }
 
+fn grace_period(text: &str) -> anyhow::Result<Duration> {
+    let period: jiff::SignedDuration = text.parse().context("it is a time such as 50s or 1m30s")?;
+    if period.as_secs() <= 10 {
+        anyhow::bail!("an agent gives a sign of life every 10 s: it must be at least 11s");
+    }
+    Ok(period.try_into()?)
+}
+
 /// Logs go to standard error; `RUST_LOG` says how much, `default` if it is not set.
 pub fn init_tracing(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
@@ -192,6 +205,15 @@ fn small_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_grace_period_is_longer_than_the_time_between_two_signs_of_life() {
+        assert_eq!(grace_period("50s").unwrap(), Duration::from_secs(50));
+        assert_eq!(grace_period("1m30s").unwrap(), Duration::from_secs(90));
+        for refused in ["10s", "-50s", "50", "soon"] {
+            assert!(grace_period(refused).is_err(), "{refused}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -8,6 +8,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use nix::fcntl::{Flock, FlockArg};
@@ -35,6 +36,9 @@ pub struct Settings {
     /// Where the balancer's metrics are, if the user has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_address: Option<SocketAddr>,
+    /// How long a node's agent may be silent, in seconds, if the user has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_monitor_grace_seconds: Option<u64>,
     /// The kubeconfig that was given a context for this cluster.
     pub kubeconfig: PathBuf,
     /// The name of that context.
@@ -42,6 +46,13 @@ pub struct Settings {
     /// The context that was in use there before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_before: Option<String>,
+}
+
+impl Settings {
+    /// How long a node's agent may be silent before the node is not ready.
+    pub fn node_monitor_grace_period(&self) -> Duration {
+        Duration::from_secs(self.node_monitor_grace_seconds.unwrap_or(50))
+    }
 }
 
 /// Held by the server as long as it lives: nobody else may run a cluster from the same folder.
@@ -341,6 +352,7 @@ mod tests {
             nodes: 3,
             declared_ports: false,
             metrics_address: None,
+            node_monitor_grace_seconds: None,
             kubeconfig: PathBuf::new(),
             context: String::new(),
             context_before: None,

@@ -123,6 +123,12 @@ fn arguments(args: &UpArgs, data_dir: &DataDir) -> Vec<std::ffi::OsString> {
         };
         list.extend(["--pod-ports".into(), ports.into()]);
     }
+    if let Some(period) = args.node_monitor_grace_period {
+        list.extend([
+            "--node-monitor-grace-period".into(),
+            format!("{}s", period.as_secs()).into(),
+        ]);
+    }
     if let Some(address) = args.metrics_address {
         list.extend(["--metrics-address".into(), address.to_string().into()]);
     }

@@ -62,8 +62,8 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<ExitCode> {
         "{}",
         if stop {
             format!(
-                "The agent of {name} is stopped. Its pods go on, but nobody looks after them; in about a minute the node \
-                 is NotReady. `coracle node start {name}{option}` starts it again."
+                "The agent of {name} is stopped. Its pods go on, but nobody looks after them; soon the node is \
+                 NotReady. `coracle node start {name}{option}` starts it again."
             )
         } else {
             format!("The agent of {name} is started, and takes the node's pods over.")

@@ -29,17 +29,15 @@ use renewals::{ATTENDANCE, Renewals};
 
 const WORKERS: usize = 4;
 
-/// How long an agent may be silent.
-const GRACE: Duration = Duration::from_secs(50);
-
-/// Runs the controller until the context's stop.
-pub async fn run(context: Context) {
+/// Runs the controller until the context's stop; an agent may be silent for `grace`.
+pub async fn run(context: Context, grace: Duration) {
     let queue = Queue::new("node");
     watch(&context, &queue);
     let recorder = Recorder::new(context.client.clone(), "node-controller", "");
     let stop = context.stop.clone();
     let controller = Arc::new(Controller {
         context,
+        grace,
         recorder,
         renewals: Mutex::new(Renewals::new(Instant::now())),
     });
@@ -86,6 +84,7 @@ fn watch(context: &Context, queue: &Queue<String>) {
 
 struct Controller {
     context: Context,
+    grace: Duration,
     recorder: Recorder,
     renewals: Mutex<Renewals>,
 }
@@ -97,7 +96,7 @@ impl Controller {
         };
         let silent = self.silent_for(name);
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-        if silent >= GRACE
+        if silent >= self.grace
             && let Some(conditions) = health::unknown(&node, now)
         {
             tracing::warn!(node = name, "the agent has stopped renewing its lease");
@@ -119,7 +118,7 @@ impl Controller {
             self.mark_pods_not_ready(name, now).await?;
         }
         let next_eviction = self.evict(&node).await?;
-        let next_check = GRACE.checked_sub(silent).filter(|left| !left.is_zero());
+        let next_check = self.grace.checked_sub(silent).filter(|left| !left.is_zero());
         Ok([next_check, next_eviction]
             .into_iter()
             .flatten()

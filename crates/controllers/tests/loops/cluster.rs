@@ -76,6 +76,7 @@ impl Cluster {
             coracle_controllers::Settings {
                 load_balancers: coracle_controllers::Block(Ipv4Addr::new(127, 182, 0, 0)),
                 authority: "the authority".to_owned(),
+                node_monitor_grace_period: Duration::from_secs(50),
             },
             stop.clone(),
         ));

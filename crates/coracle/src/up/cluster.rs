@@ -39,6 +39,8 @@ pub struct Options {
     pub pod_ports: Option<PodPorts>,
     /// Where the balancer's metrics are.
     pub metrics_address: Option<SocketAddr>,
+    /// How long a node's agent may be silent.
+    pub node_monitor_grace_period: Option<Duration>,
 }
 
 impl From<UpArgs> for Options {
@@ -50,6 +52,7 @@ impl From<UpArgs> for Options {
             kubeconfig: args.kubeconfig,
             pod_ports: args.pod_ports,
             metrics_address: args.metrics_address,
+            node_monitor_grace_period: args.node_monitor_grace_period,
         }
     }
 }
@@ -155,14 +158,9 @@ impl Cluster {
             },
             data_dir: data_dir.root().to_owned(),
         };
-        components::start(
-            &api,
-            authority.certificate(),
-            machines,
-            &directory,
-            &loops,
-            failed,
-        )?;
+        let silence = start.settings.node_monitor_grace_period();
+        let authority = authority.certificate();
+        components::start(&api, authority, machines, silence, &directory, &loops, failed)?;
         let balancer = Balancer::supervise(&data_dir, running_balancer, (network, start.claim), &loops)?;
         let (settings, failures) = (start.settings, tokio::sync::Mutex::new(failures));
         Ok(Self {

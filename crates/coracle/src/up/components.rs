@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use apiserver::{ApiServer, Identity};
@@ -22,6 +23,7 @@ pub fn start(
     api: &ApiServer,
     authority: &str,
     nodes: Nodes,
+    node_monitor_grace_period: Duration,
     directory: &Arc<Directory>,
     stage: &Stage,
     failed: mpsc::Sender<anyhow::Error>,
@@ -43,6 +45,7 @@ pub fn start(
     let settings = controllers::Settings {
         load_balancers: controllers::Block(nodes.network.load_balancers()),
         authority: authority.to_owned(),
+        node_monitor_grace_period,
     };
     for machine in nodes.machines(&client, &caches)? {
         guard.spawn("node agent", machine.run(directory.clone(), stage.stop.clone()));

@@ -76,6 +76,12 @@ pub async fn settle(data_dir: &DataDir, options: &Options, balancer_alive: bool)
         metrics_address: options
             .metrics_address
             .or_else(|| remembered.as_ref().and_then(|settings| settings.metrics_address)),
+        node_monitor_grace_seconds: match options.node_monitor_grace_period {
+            Some(period) => Some(period.as_secs()),
+            None => remembered
+                .as_ref()
+                .and_then(|settings| settings.node_monitor_grace_seconds),
+        },
         context_before: kubeconfig::current(&kubeconfig, &context)?
             .or_else(|| remembered.and_then(|settings| settings.context_before)),
         kubeconfig,
