@@ -32,6 +32,8 @@ pub struct Options {
     pub declared_ports: bool,
     /// How long a node's agent may be silent, in seconds; `None`: as users have it.
     pub node_grace: Option<u32>,
+    /// In which folder everything of it is; `None`: where temporary files are.
+    pub within: Option<PathBuf>,
     /// Which kubectl drives it; `None`: the one of the machine.
     pub kubectl: Option<PathBuf>,
 }
@@ -44,6 +46,7 @@ impl Default for Options {
             detached: false,
             declared_ports: false,
             node_grace: None,
+            within: None,
             kubectl: None,
         }
     }
@@ -65,9 +68,10 @@ impl Cluster {
 
     /// Starts a cluster and waits until its nodes are ready.
     pub fn start_with(options: Options) -> Self {
+        let within = options.within.clone().unwrap_or_else(std::env::temp_dir);
         let folder = tempfile::Builder::new()
             .prefix("coracle-test-")
-            .tempdir()
+            .tempdir_in(within)
             .expect("a temporary folder");
         options.user.own(folder.path());
         let home = folder.path().join("home");
@@ -198,11 +202,31 @@ impl Cluster {
 
     /// The pid of whoever is the balancer.
     pub fn balancer_pid(&self) -> i32 {
-        let file = self.data_dir().join("balancer/pid");
+        let file = self.balancer_file();
+        balancer_in(&file).unwrap_or_else(|| panic!("{} tells no pid", file.display()))
+    }
+
+    /// Where the balancer notes its pid.
+    pub fn balancer_file(&self) -> PathBuf {
+        self.data_dir().join("balancer/pid")
+    }
+
+    /// The port of the API.
+    pub fn api_port(&self) -> u16 {
+        let settings = self.settings();
+        let port = settings["api_port"].as_u64().expect("a port");
+        u16::try_from(port).expect("a port")
+    }
+
+    /// The second number of the addresses of pods.
+    pub fn pod_block(&self) -> u64 {
+        10 + self.settings()["network"].as_u64().expect("a number")
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        let file = self.data_dir().join("cluster.json");
         let text = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let process: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-        let pid = process["pid"].as_i64().expect("a pid");
-        i32::try_from(pid).expect("a pid is an i32")
+        serde_json::from_slice(&text).expect("JSON")
     }
 
     /// From the next start on the program is another file of the same content, as after an upgrade.
@@ -297,6 +321,12 @@ impl Drop for Cluster {
             let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
     }
+}
+
+/// The pid that a balancer has noted in a file.
+pub fn balancer_in(file: &Path) -> Option<i32> {
+    let noted: serde_json::Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    i32::try_from(noted["pid"].as_i64()?).ok()
 }
 
 /// The binary where the cluster's user can reach it: folders above the build may be closed to others.

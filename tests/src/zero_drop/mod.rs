@@ -19,7 +19,8 @@ pub use plan::TITLES;
 pub use table::Table;
 
 use plan::PLAN;
-use scenario::{Cell, Played, Scenario, negative_control, reason, took};
+pub(crate) use scenario::reason;
+use scenario::{Cell, Played, Scenario, negative_control, took};
 
 use crate::{Cluster, interrupt};
 
