@@ -62,7 +62,7 @@ fn play(verdict: &mut Verdict, decks: u32) {
     let harms = Harms::default();
     let mut stage = Stage::new(&mut cluster, &disk, &world, &harms);
     stage.play(&plan::plan(verdict.seed, decks));
-    (verdict.done, verdict.missed) = (stage.done, stage.missed);
+    (verdict.acts, verdict.done, verdict.missed) = (stage.told, stage.done, stage.missed);
 
     let wanted = world.finish();
     match world::settle(&cluster.kubectl()) {

@@ -40,6 +40,8 @@ pub struct Stage<'a> {
     /// What is not as it was, and until when.
     pending: Vec<(Instant, Undo)>,
     server_runs: bool,
+    /// All acts with their instants.
+    pub told: Vec<String>,
     /// Acts that were done, by name.
     pub done: BTreeMap<&'static str, u64>,
     /// Acts that found nothing to be done to, by name.
@@ -56,6 +58,7 @@ impl<'a> Stage<'a> {
             harms,
             pending: Vec::new(),
             server_runs: true,
+            told: Vec::new(),
             done: BTreeMap::new(),
             missed: BTreeMap::new(),
         }
@@ -69,6 +72,8 @@ impl<'a> Stage<'a> {
             if interrupt::is_set() {
                 break;
             }
+            self.told
+                .push(format!("{:>7.3} s {:?}", begin.elapsed().as_secs_f64(), step.act));
             let counts = if self.act(step.act) {
                 &mut self.done
             } else {

@@ -25,6 +25,8 @@ pub struct Verdict {
     pub seed: u64,
     /// How long it took.
     pub took: Duration,
+    /// All acts with their instants.
+    pub acts: Vec<String>,
     /// Acts that were done, by name.
     pub done: BTreeMap<&'static str, u64>,
     /// Acts that found nothing to be done to.
@@ -235,6 +237,9 @@ impl fmt::Display for Verdict {
                 }
                 None => writeln!(f, "UNEXPLAINED")?,
             }
+        }
+        if !self.is_good() {
+            self.acts.iter().try_for_each(|act| writeln!(f, "  {act}"))?;
         }
         for wrong in self.wrong.iter().chain(&objects.wrong) {
             writeln!(f, "  WRONG: {wrong}")?;
