@@ -8,7 +8,6 @@ use super::backoff::Backoff;
 use super::container::Run;
 use super::worker::Worker;
 use crate::PodPorts;
-use crate::keeper::record;
 use crate::low_ports;
 use crate::sandbox::{self, Place, launch};
 use crate::status::container_id;
@@ -51,7 +50,7 @@ impl Worker {
         self.link = launch::find(&dir, &self.uid).await;
         // What a lost keeper was asked to start will not come; one that lives does not start an attempt twice.
         self.containers.values_mut().for_each(|run| run.starting = None);
-        let attempts = record::attempts(&dir);
+        let attempts = launch::attempts(&dir, self.link.as_ref());
         let is_running_on = self.link.is_some();
         for attempt in &attempts {
             self.containers

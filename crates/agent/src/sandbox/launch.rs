@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use nix::sys::signal::Signal;
 
 use super::link::{Link, SocketPath};
-use crate::keeper::protocol::{Exit, Failure, Identity};
+use crate::keeper::protocol::{Attempt, Exit, Failure, Identity};
 use crate::keeper::{IDENTITY, record};
 use crate::process;
 
@@ -80,10 +80,8 @@ pub fn clear(pod: &Path, uid: &str) {
     {
         process::signal(keeper.pid, Signal::SIGKILL);
     }
-    let unfinished: Vec<_> = record::attempts(pod)
-        .into_iter()
-        .filter(|attempt| attempt.exit.is_none())
-        .collect();
+    let mut unfinished = record::attempts(pod);
+    unfinished.retain(|attempt| attempt.exit.is_none());
     // A program that sets its title, such as nginx, has overwritten the mark that is looked for below.
     for main in &unfinished {
         if process::is_alive(main.pid, main.started) {
@@ -97,19 +95,86 @@ pub fn clear(pod: &Path, uid: &str) {
     }
     process::kill_marked(uid);
     for mut attempt in unfinished {
-        attempt.exit = Some(Exit {
-            code: LOST_CODE,
-            signal: None,
-            finished_ms: Timestamp::now().as_millisecond(),
-            failure: Some(Failure::Lost),
-        });
-        let path = record::file(pod, &attempt.container, attempt.attempt, "json");
-        if let Err(error) = record::write(&path, &attempt) {
-            tracing::warn!(path = %path.display(), %error, "cannot write a record");
+        give_up(pod, &mut attempt);
+    }
+}
+
+/// The attempts that are on record. One that has not ended there and that no keeper knows has been lost, though a full disk
+/// may have kept that, or its end, from the record.
+pub fn attempts(pod: &Path, link: Option<&Link>) -> Vec<Attempt> {
+    let mut attempts = record::attempts(pod);
+    let kept = link.map(Link::state).unwrap_or_default().containers;
+    for attempt in attempts.iter_mut().filter(|attempt| attempt.exit.is_none()) {
+        let is_kept = kept
+            .iter()
+            .any(|kept| kept.container == attempt.container && kept.attempt == attempt.attempt);
+        // A keeper may just have started it.
+        if !is_kept && (link.is_none() || !process::is_alive(attempt.pid, attempt.started)) {
+            give_up(pod, attempt);
         }
+    }
+    attempts
+}
+
+/// Puts it on record that nobody saw an attempt's end.
+fn give_up(pod: &Path, attempt: &mut Attempt) {
+    attempt.exit = Some(Exit {
+        code: LOST_CODE,
+        signal: None,
+        finished_ms: Timestamp::now().as_millisecond(),
+        failure: Some(Failure::Lost),
+    });
+    let path = record::file(pod, &attempt.container, attempt.attempt, "json");
+    if let Err(error) = record::write(&path, attempt) {
+        tracing::warn!(path = %path.display(), %error, "cannot write a record");
     }
 }
 
 fn kill_all(pids: &[i32]) {
     pids.iter().for_each(|&pid| process::signal(pid, Signal::SIGKILL));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_no_keeper_knows_is_lost_though_the_disk_is_full() {
+        let pod = tempfile::tempdir().unwrap();
+        let attempt = |attempt, exit| Attempt {
+            container: "web".into(),
+            attempt,
+            pid: 0,
+            started: 0,
+            started_ms: 1000,
+            exit,
+        };
+        let ended = Exit {
+            code: 0,
+            signal: None,
+            finished_ms: 2000,
+            failure: None,
+        };
+        let ended = attempt(0, Some(ended));
+        record::prepare(pod.path(), "web", 0).unwrap();
+        let path = |attempt| record::file(pod.path(), "web", attempt, "json");
+        record::write(&path(0), &ended).unwrap();
+        record::write(&path(1), &attempt(1, None)).unwrap();
+        // What the record is written to first cannot be made, as on a full disk.
+        let in_the_way = path(1).with_extension("new");
+        fs::create_dir(&in_the_way).unwrap();
+        let known = attempts(pod.path(), None);
+        assert_eq!(known[0], ended);
+        assert_eq!(
+            known[1].exit.as_ref().and_then(|exit| exit.failure.clone()),
+            Some(Failure::Lost)
+        );
+        assert_eq!(record::attempts(pod.path())[1].exit, None);
+
+        fs::remove_dir(in_the_way).unwrap();
+        let known = attempts(pod.path(), None);
+        assert_eq!(record::attempts(pod.path()), known);
+    }
 }
