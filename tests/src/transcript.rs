@@ -36,16 +36,16 @@ struct Step {
     code: i32,
 }
 
-/// Types the transcript with this kubectl.
+/// Types the transcripts with this kubectl, one after another; each removes what it made.
 ///
 /// # Panics
 /// If an answer is not as expected; all such are told at once.
 #[track_caller]
-pub fn play(kubectl: &Kubectl, transcript: &str) {
+pub fn play(kubectl: &Kubectl, transcripts: &[&str]) {
     let minor = programs::minor_version(&kubectl.program).expect("kubectl tells its version");
     let path = path_with(kubectl, minor);
     let mut differences = String::new();
-    for step in steps(transcript, minor) {
+    for step in transcripts.iter().flat_map(|text| steps(text, minor)) {
         let mut shell = kubectl
             .with_program("/bin/sh".as_ref())
             .command(&["-c", &step.command]);
@@ -70,14 +70,6 @@ pub fn play(kubectl: &Kubectl, transcript: &str) {
         }
     }
     assert!(differences.is_empty(), "kubectl 1.{minor}:\n{differences}");
-}
-
-/// Types the transcript with the oldest and with the newest kubectl.
-#[track_caller]
-pub fn play_with_oldest_and_newest(kubectl: &Kubectl, transcript: &str) {
-    for program in programs::oldest_and_newest_kubectl() {
-        play(&kubectl.with_program(&program), transcript);
-    }
 }
 
 /// A PATH whose first `kubectl` is this one.

@@ -5,7 +5,7 @@
 
 use api::random;
 use rand::Rng;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::object::{meta_str, metadata_mut};
 
@@ -43,6 +43,7 @@ pub(crate) fn prepare_new(object: &mut Value, namespace: Option<&str>) {
         Some(namespace) => drop(metadata.insert("namespace".to_owned(), namespace.into())),
         None => drop(metadata.remove("namespace")),
     }
+    drop_empty(metadata);
     metadata.insert("uid".to_owned(), uid().into());
     metadata.insert("creationTimestamp".to_owned(), now().into());
 }
@@ -64,6 +65,21 @@ pub(crate) fn prepare_changed(object: &mut Value, old: &Value) {
         match old["metadata"].get(field) {
             Some(value) => drop(metadata.insert(field.to_owned(), value.clone())),
             None => drop(metadata.remove(field)),
+        }
+    }
+    drop_empty(metadata);
+}
+
+/// An empty list or map says nothing: upstream's encoder leaves them out.
+fn drop_empty(metadata: &mut Map<String, Value>) {
+    for field in ["annotations", "finalizers", "labels", "ownerReferences"] {
+        let is_empty = match metadata.get(field) {
+            Some(Value::Array(list)) => list.is_empty(),
+            Some(Value::Object(map)) => map.is_empty(),
+            _ => false,
+        };
+        if is_empty {
+            metadata.remove(field);
         }
     }
 }
@@ -93,8 +109,9 @@ mod tests {
     #[test]
     fn a_change_keeps_what_is_the_servers() {
         let old = json!({"metadata": {"name": "a", "uid": "1", "creationTimestamp": "t"}});
-        let mut new =
-            json!({"metadata": {"name": "b", "uid": "2", "resourceVersion": "7", "labels": {"x": "y"}}});
+        let mut new = json!({"metadata": {
+            "name": "b", "uid": "2", "resourceVersion": "7", "labels": {"x": "y"}, "annotations": {}, "finalizers": [],
+        }});
         prepare_changed(&mut new, &old);
         assert_eq!(
             new,

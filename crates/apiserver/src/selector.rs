@@ -29,7 +29,14 @@ impl Filter {
         let fields = FieldSelector::parse(text)
             .map_err(|error| Failure::BadRequest(format!("unable to parse field selector: {error}")))?;
         if let Some(field) = fields.unsupported(resource.kind.field_names) {
-            return Err(Failure::BadRequest(format!("field label not supported: {field}")));
+            let why = if resource.kind.field_names.is_empty() {
+                format!(
+                    "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                )
+            } else {
+                format!("field label not supported: {field}")
+            };
+            return Err(Failure::BadRequest(why));
         }
         Ok(Self {
             labels,

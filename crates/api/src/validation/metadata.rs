@@ -143,12 +143,14 @@ fn update(new: &ObjectMeta, old: &ObjectMeta, errors: &mut Errors) {
         .iter()
         .flatten()
         .filter(|finalizer| !before.contains(finalizer))
+        .map(|finalizer| format!("{finalizer:?}"))
         .collect();
     if !added.is_empty() {
         let detail = format!(
-            "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+            added.join(", ")
         );
-        errors.forbidden(&finalizers, &detail.replace("\", \"", "\",\""));
+        errors.forbidden(&finalizers, &detail);
     }
 }
 
