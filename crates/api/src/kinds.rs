@@ -123,7 +123,7 @@ pub fn by_kind(api_version: &str, kind: &str) -> Option<&'static Kind> {
 mod tests;
 
 #[cfg(test)]
-#[path = "kinds_rules_tests.rs"]
+#[path = "kinds_rules_tests/mod.rs"]
 mod rules_tests;
 
 #[cfg(test)]

@@ -232,10 +232,10 @@ fn entries(resource: &Resource) -> Vec<Entry> {
                 vec!["create", "get"],
             ),
             Subresource::Proxy => {
-                let options = if kind.plural == "pods" {
-                    "PodProxyOptions"
-                } else {
-                    "ServiceProxyOptions"
+                let options = match kind.plural {
+                    "pods" => "PodProxyOptions",
+                    "nodes" => "NodeProxyOptions",
+                    _ => "ServiceProxyOptions",
                 };
                 let verbs = vec!["create", "delete", "get", "patch", "update"];
                 ("proxy", ("", "v1", options), verbs)

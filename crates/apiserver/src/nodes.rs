@@ -1,6 +1,6 @@
 //! Logs, commands, ports: the parts of a pod that its node's agent answers.
 //!
-//! Flows in: `pods/NAME/log`, `exec`, `attach` and `portforward`. Flows out: whatever the agent says. The client's own request is handed
+//! Flows in: `pods/NAME/log`, `exec`, `attach` and `portforward`, and `nodes/NAME/proxy`. Flows out: whatever the agent says. The client's own request is handed
 //! on, its upgrade included, so that the agent speaks with the client: nothing is proxied here.
 
 use http::Uri;
@@ -57,13 +57,25 @@ pub(crate) async fn ports(call: &Call, request: Request) -> Result<Response, Fai
     forward(call, &pod, request, &format!("/portForward/{namespace}/{name}")).await
 }
 
+/// Serves `nodes/NAME/proxy/PATH`: the agent is asked for the path itself.
+pub(crate) async fn proxy(call: &Call, request: Request) -> Result<Response, Failure> {
+    let name = call.name()?;
+    call.core.read(&call.resource, &call.key()?, name).await?;
+    let path = if call.path.rest.is_empty() {
+        "/"
+    } else {
+        &call.path.rest
+    };
+    to_agent(call, name, request, path).await
+}
+
 async fn pod(call: &Call) -> Result<Value, Failure> {
     let entry = call.core.read(&call.resource, &call.key()?, call.name()?).await?;
     Ok(Object::from(&*entry).to_value(&call.resource))
 }
 
 /// Hands a request on to the agent of a pod's node.
-async fn forward(call: &Call, pod: &Value, mut request: Request, path: &str) -> Result<Response, Failure> {
+async fn forward(call: &Call, pod: &Value, request: Request, path: &str) -> Result<Response, Failure> {
     let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
     if node.is_empty() {
         let name = call.name()?;
@@ -71,6 +83,10 @@ async fn forward(call: &Call, pod: &Value, mut request: Request, path: &str) -> 
             "pod {name} does not have a host assigned"
         )));
     }
+    to_agent(call, node, request, path).await
+}
+
+async fn to_agent(call: &Call, node: &str, mut request: Request, path: &str) -> Result<Response, Failure> {
     let agent = call.core.nodes.node(node);
     let mut agent =
         agent.ok_or_else(|| Failure::Unavailable(format!("the agent of node {node:?} is not there")))?;

@@ -106,15 +106,23 @@ impl Path {
     }
 }
 
-/// A path that ends with `/proxy` and what follows it, where that is the pod's or Service's own business.
+/// A path that ends with `/proxy` and what follows it, where that is the pod's, Service's or node's own business.
 fn split_proxy(path: &str) -> Option<(&str, &str)> {
-    let in_namespace = path.strip_prefix("/api/v1/namespaces/")?;
-    let mut words = in_namespace.splitn(5, '/').skip(1);
-    let (kind, part) = (words.next()?, words.nth(1)?);
-    if !matches!(kind, "pods" | "services") || part != "proxy" {
+    let mut words = path.strip_prefix("/api/v1/")?.splitn(3, '/');
+    let rest = match (words.next()?, words.next()?, words.next()?) {
+        ("nodes", _node, rest) => rest.strip_prefix("proxy")?,
+        ("namespaces", _namespace, rest) => {
+            let mut words = rest.splitn(3, '/');
+            let (kind, _name, rest) = (words.next()?, words.next()?, words.next()?);
+            let is_proxied = matches!(kind, "pods" | "services");
+            rest.strip_prefix("proxy").filter(|_| is_proxied)?
+        }
+        _ => return None,
+    };
+    if !rest.is_empty() && !rest.starts_with('/') {
         return None;
     }
-    let length = words.next().map_or(0, |rest| rest.len() + 1);
+    let length = rest.len();
     path.split_at_checked(path.len() - length)
 }
 

@@ -228,6 +228,7 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
         (Subresource::Exec, Method::GET | Method::POST) => nodes::container(&call, request, "exec").await,
         (Subresource::Attach, Method::GET | Method::POST) => nodes::container(&call, request, "attach").await,
         (Subresource::PortForward, Method::GET | Method::POST) => nodes::ports(&call, request).await,
+        (Subresource::Proxy, _) if call.resource.is("", "nodes") => nodes::proxy(&call, request).await,
         (Subresource::Proxy, _) => proxy::serve(&call, request, &call.path.rest).await,
         _ => Err(Failure::MethodNotAllowed),
     }

@@ -29,7 +29,7 @@ impl Served for Node {
             wide("Kernel-Version"),
             wide("Container-Runtime"),
         ],
-        subresources: &[Subresource::Status],
+        subresources: &[Subresource::Status, Subresource::Proxy],
         // A node registers itself with its status.
         status_on_create: true,
         fields: &["spec.unschedulable"],

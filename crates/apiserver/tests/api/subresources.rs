@@ -84,6 +84,12 @@ async fn logs_and_exec_go_to_the_agent() {
         .get(&format!("{PODS}/a/exec?container=main&command=ls"))
         .await;
     assert_eq!(asked, "/exec/default/a/main?container=main&command=ls");
+    door.make("/api/v1/nodes", &json!({ "metadata": { "name": "node-1" } }))
+        .await;
+    let (_, asked) = door.get("/api/v1/nodes/node-1/proxy/stats/summary?a=b").await;
+    assert_eq!(asked, "/stats/summary?a=b");
+    let (status, _) = door.get("/api/v1/nodes/nobody/proxy/stats/summary").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
     let (_, refused) = door.get(&format!("{PODS}/a/log?container=x")).await;
     assert_eq!(refused["message"], "container x is not valid for pod a");
 }

@@ -1,0 +1,245 @@
+//! What is about other objects: classes, quotas, volumes, networks, roles.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+#[test]
+fn classes() {
+    let priority = |value: Value| created("scheduling.k8s.io/v1", "PriorityClass", value);
+    let object = good(priority(json!({ "value": 1000 })));
+    assert_eq!(
+        row(&object),
+        [
+            json!("a"),
+            json!(1000),
+            json!(false),
+            json!("PreemptLowerPriority")
+        ]
+    );
+    assert_eq!(
+        changed(&object, |new| new["value"] = json!(1)),
+        ["value: Forbidden: may not be changed in an update."]
+    );
+    assert_eq!(
+        priority(json!({ "value": 1_000_000_001 })).1,
+        ["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"]
+    );
+    let system = json!({ "metadata": { "name": "system-x" }, "value": 1 });
+    let reserved = "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only";
+    assert_eq!(priority(system).1, [reserved]);
+
+    let storage = json!({ "provisioner": "example.com/nfs", "metadata": { "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } } });
+    let object = good(created("storage.k8s.io/v1", "StorageClass", storage));
+    assert_eq!(
+        row(&object),
+        [
+            json!("a (default)"),
+            json!("example.com/nfs"),
+            json!("Delete"),
+            json!("Immediate"),
+            json!(false)
+        ]
+    );
+    assert_eq!(
+        changed(&object, |new| new["parameters"] = json!({ "a": "b" })),
+        ["parameters: Forbidden: updates to parameters are forbidden."]
+    );
+    let runtime = good(created(
+        "node.k8s.io/v1",
+        "RuntimeClass",
+        json!({ "handler": "runc" }),
+    ));
+    assert_eq!(row(&runtime), ["a", "runc"]);
+    assert_eq!(
+        changed(&runtime, |new| new["handler"] = json!("kata")),
+        ["handler: Invalid value: \"kata\": field is immutable"]
+    );
+    let ingress = json!({ "spec": { "controller": "example.com/ingress" } });
+    assert_eq!(
+        row(&good(created("networking.k8s.io/v1", "IngressClass", ingress))),
+        ["a", "example.com/ingress", "<none>"]
+    );
+}
+
+#[test]
+fn quotas_and_limits() {
+    let quota = |hard: Value| created("v1", "ResourceQuota", json!({ "spec": { "hard": hard } }));
+    let object = good(quota(json!({ "pods": "10", "limits.cpu": "2" })));
+    assert_eq!(row(&object), ["a", "pods: 0/0", "limits.cpu: 0/0"]);
+    assert_eq!(
+        quota(json!({ "pods": "1.5", "apples": "1" })).1,
+        [
+            "spec.hard[apples]: Invalid value: \"apples\": must be a standard resource for quotas",
+            "spec.hard[pods]: Invalid value: \"1500m\": must be an integer",
+        ]
+    );
+    let limits = |item: Value| created("v1", "LimitRange", json!({ "spec": { "limits": [item] } }));
+    let object = good(limits(
+        json!({ "type": "Container", "max": { "cpu": "2" }, "min": { "memory": "1Mi" } }),
+    ));
+    let item = &object["spec"]["limits"][0];
+    assert_eq!(item["default"], json!({ "cpu": "2" }));
+    assert_eq!(item["defaultRequest"], json!({ "cpu": "2", "memory": "1Mi" }));
+    assert_eq!(
+        limits(json!({ "type": "Pod", "max": { "cpu": "1" }, "min": { "cpu": "2" } })).1,
+        ["spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1"]
+    );
+}
+
+#[test]
+fn volumes_and_claims() {
+    let volume = json!({ "spec": { "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/tmp" } } });
+    let object = good(created("v1", "PersistentVolume", volume));
+    assert_eq!(
+        row(&object),
+        [
+            "a",
+            "1Gi",
+            "RWO",
+            "Retain",
+            "Pending",
+            "",
+            "",
+            "<unset>",
+            "",
+            "Filesystem"
+        ]
+    );
+    assert_eq!(
+        changed(&object, |new| new["spec"]["hostPath"]["path"] = json!("/var")),
+        ["spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"]
+    );
+    assert_eq!(
+        created(
+            "v1",
+            "PersistentVolume",
+            json!({ "spec": { "accessModes": ["x"] } })
+        )
+        .1,
+        [
+            "spec.accessModes: Unsupported value: \"x\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
+            "spec.capacity: Required value",
+            "spec: Required value: must specify a volume type",
+        ]
+    );
+    let claim = json!({ "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } });
+    let object = good(created("v1", "PersistentVolumeClaim", claim));
+    assert_eq!(
+        row(&object),
+        ["a", "Pending", "", "", "", "", "<unset>", "Filesystem"]
+    );
+    assert!(
+        changed(&object, |new| new["spec"]["storageClassName"] = json!("x"))[0]
+            .starts_with("spec: Forbidden: spec is immutable after creation")
+    );
+    assert_eq!(
+        created("v1", "PersistentVolumeClaim", json!({ "spec": {} })).1,
+        [
+            "spec.accessModes: Required value: at least 1 access mode is required",
+            "spec.resources[storage]: Required value",
+        ]
+    );
+}
+
+#[test]
+fn ingresses_and_policies() {
+    let rule = |path: Value| json!({ "spec": { "rules": [{ "host": "a.example.com", "http": { "paths": [path] } }] } });
+    let backend = json!({ "service": { "name": "web", "port": { "number": 80 } } });
+    let object = good(created(
+        "networking.k8s.io/v1",
+        "Ingress",
+        rule(json!({ "path": "/", "pathType": "Prefix", "backend": backend })),
+    ));
+    assert_eq!(row(&object), ["a", "<none>", "a.example.com", "", "80"]);
+    assert_eq!(object["status"], json!({ "loadBalancer": {} }));
+    let paths = "spec.rules[0].http.paths[0]";
+    assert_eq!(
+        created(
+            "networking.k8s.io/v1",
+            "Ingress",
+            rule(json!({ "path": "x", "pathType": "Exact", "backend": { "service": { "name": "web" } } }))
+        )
+        .1,
+        [
+            format!("{paths}.path: Invalid value: \"x\": must be an absolute path"),
+            format!("{paths}.backend: Required value: port name or number is required"),
+        ]
+    );
+    assert_eq!(
+        created("networking.k8s.io/v1", "Ingress", json!({ "spec": {} })).1,
+        ["spec: Invalid value: []: either `defaultBackend` or `rules` must be specified"]
+    );
+    let policy = json!({ "spec": { "podSelector": {}, "egress": [{ "to": [{ "ipBlock": { "cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"] } }], "ports": [{ "port": 53 }] }] } });
+    let object = good(created("networking.k8s.io/v1", "NetworkPolicy", policy));
+    assert_eq!(object["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
+    assert_eq!(object["spec"]["egress"][0]["ports"][0]["protocol"], "TCP");
+    assert_eq!(row(&object), ["a", "<none>"]);
+    let outside = json!({ "spec": { "ingress": [{ "from": [{}, { "ipBlock": { "cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"] } }] }] } });
+    assert_eq!(
+        created("networking.k8s.io/v1", "NetworkPolicy", outside).1,
+        [
+            "spec.ingress[0].from[0]: Required value: must specify a peer",
+            "spec.ingress[0].from[1].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`: \"10.0.0.0/8\"",
+        ]
+    );
+}
+
+#[test]
+fn roles_and_bindings() {
+    let rbac = "rbac.authorization.k8s.io/v1";
+    let rules = json!([{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] }]);
+    good(created(rbac, "Role", json!({ "rules": rules })));
+    assert_eq!(
+        created(
+            rbac,
+            "Role",
+            json!({ "rules": [{ "verbs": [], "nonResourceURLs": ["/x"] }, { "verbs": ["get"] }] })
+        )
+        .1,
+        [
+            "rules[0].verbs: Required value: verbs must contain at least one value",
+            "rules[0].nonResourceURLs: Invalid value: [\"/x\"]: namespaced rules cannot apply to non-resource URLs",
+            "rules[1].apiGroups: Required value: resource rules must supply at least one api group",
+            "rules[1].resources: Required value: resource rules must supply at least one resource",
+        ]
+    );
+    let subjects =
+        json!([{ "kind": "User", "name": "u" }, { "kind": "ServiceAccount", "name": "s", "namespace": "n" }]);
+    let role = json!({ "kind": "Role", "name": "r" });
+    let object = good(created(
+        rbac,
+        "RoleBinding",
+        json!({ "roleRef": role, "subjects": subjects }),
+    ));
+    assert_eq!(object["subjects"][0]["apiGroup"], "rbac.authorization.k8s.io");
+    assert_eq!(row(&object), ["a", "Role/r", "u", "", "n/s"]);
+    let other = changed(&object, |new| new["roleRef"]["name"] = json!("other"));
+    assert!(
+        other[0].starts_with("roleRef: Invalid value: ") && other[0].ends_with(": cannot change roleRef")
+    );
+    let cluster = created(rbac, "ClusterRoleBinding", json!({ "roleRef": role })).1;
+    assert_eq!(
+        cluster,
+        ["roleRef.kind: Unsupported value: \"Role\": supported values: \"ClusterRole\""]
+    );
+}
+
+#[test]
+fn plain_data() {
+    let owner = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "x", "controller": true });
+    let revision =
+        json!({ "metadata": { "ownerReferences": [owner] }, "data": { "spec": 1 }, "revision": 2 });
+    let object = good(created("apps/v1", "ControllerRevision", revision));
+    assert_eq!(row(&object), ["a", "statefulset.apps/db", "2"]);
+    assert_eq!(
+        changed(&object, |new| new["data"] = json!({ "spec": 2 })),
+        ["data: Invalid value: {\"spec\":2}: field is immutable"]
+    );
+    let object = good(created(
+        "v1",
+        "PodTemplate",
+        json!({ "template": template("Always") }),
+    ));
+    assert_eq!(row(&object), ["a", "c", "nginx", "app=a"]);
+}
