@@ -183,6 +183,8 @@ pub fn init_tracing(default: &str) {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // It would be printed where nothing can be printed, and panic: a log on a full disk must end no process.
+        .log_internal_errors(false)
         .init();
 }
 

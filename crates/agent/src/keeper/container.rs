@@ -191,7 +191,7 @@ impl Container {
     fn write_record(&self, pod: &Path) {
         let path = record::file(pod, &self.attempt.container, self.attempt.attempt, "json");
         if let Err(error) = record::write(&path, &self.attempt) {
-            eprintln!("cannot write {}: {error}", path.display());
+            super::say(format_args!("cannot write {}: {error}", path.display()));
         }
     }
 

@@ -15,7 +15,8 @@ mod supervisor;
 pub mod terminal;
 
 use std::ffi::OsString;
-use std::io;
+use std::fmt;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -50,10 +51,15 @@ pub fn main(args: Args) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("keeper: {error}");
+            say(format_args!("{error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says something in the keeper's log. On a full disk it stays unsaid; `eprintln!` would panic there, and end the pod.
+fn say(text: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "keeper: {text}");
 }
 
 fn keep(dir: &Path) -> io::Result<()> {

@@ -206,7 +206,7 @@ impl Supervisor {
         for line in progress.lines {
             match serde_json::from_slice(&line) {
                 Ok(request) => self.handle(id, request),
-                Err(error) => eprintln!("request not understood: {error}"),
+                Err(error) => super::say(format_args!("request not understood: {error}")),
             }
         }
         if progress.closed {
