@@ -35,6 +35,27 @@ else
     say "dependencies are not checked: cargo-deny is not installed"
 fi
 
+# Advisories are fetched, unless ADVISORY_DB names a folder that has them. Where they cannot be, that is no fault of ours.
+look_into_advisories() {
+    if ! cargo audit --version >/dev/null 2>&1; then
+        say "advisories are not looked into: cargo-audit is not installed"
+    elif [ -n "${ADVISORY_DB-}" ]; then
+        say "dependencies: advisories in $ADVISORY_DB"
+        cargo audit --db "$ADVISORY_DB" --no-fetch
+    else
+        local said status=0
+        said=$(timeout 60 cargo audit 2>&1) || status=$?
+        if [ $status -eq 124 ] || grep -q "couldn't fetch" <<<"$said"; then
+            say "advisories are not looked into: they cannot be fetched; ADVISORY_DB=FOLDER names a checkout of them"
+        else
+            say "dependencies: advisories"
+            printf '%s\n' "$said"
+            return $status
+        fi
+    fi
+}
+look_into_advisories
+
 say "unit tests"
 run_tests --workspace --exclude coracle-tests --locked
 

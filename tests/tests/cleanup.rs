@@ -1,6 +1,9 @@
 //! What is left of a cluster after its end: nothing.
 
+use std::fs;
+
 use coracle_tests::{Cluster, Options, programs};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 
 fn busy() -> Cluster {
@@ -45,11 +48,22 @@ fn down_ends_what_a_crashed_server_left() {
 
 #[test]
 fn a_detached_cluster_goes_on_until_down() {
+    // What whoever starts it has open, as shells and build tools do, is not kept open by what goes on.
+    let ours = tempfile::NamedTempFile::new().expect("a temporary file");
+    fcntl(ours.as_file(), FcntlArg::F_SETFD(FdFlag::empty())).expect("a flag of our own file");
     let cluster = busy_with(Options {
         detached: true,
         ..Options::default()
     });
     cluster.kubectl().in_service("app=nginx");
+    for process in cluster.processes() {
+        let open = fs::read_dir(format!("/proc/{}/fd", process.pid))
+            .into_iter()
+            .flatten();
+        let files = open.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        let leaked = files.filter(|file| file == ours.path()).count();
+        assert_eq!(leaked, 0, "{process:?} has {} open", ours.path().display());
+    }
     let status = cluster.run(&["status", "--data-dir", &cluster.data_dir().to_string_lossy()]);
     assert_eq!(status.code, Some(0), "{status:?}");
     for part in [

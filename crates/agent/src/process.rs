@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,6 +36,24 @@ pub struct Stat {
     pub started: u64,
     /// It has ended and waits for its parent to notice.
     pub zombie: bool,
+}
+
+/// Closes what this process's parent may have left open to it, but for its standard streams: descriptors of others are held
+/// open by no process that outlives them, and reach no pod. For the first lines of a `main`: whatever is open must be of
+/// others.
+///
+/// # Errors
+/// `/proc` is not readable.
+pub fn close_inherited() -> io::Result<()> {
+    let open: Vec<i32> = fs::read_dir("/proc/self/fd")?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for descriptor in open.into_iter().filter(|&descriptor| descriptor > 2) {
+        // The folder's own descriptor is among them and closed already.
+        let _ = nix::unistd::close(descriptor);
+    }
+    Ok(())
 }
 
 /// Looks a process up.

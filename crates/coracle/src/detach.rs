@@ -28,8 +28,9 @@ enum Outcome {
 pub struct Report(UnixStream);
 
 impl Report {
-    /// Leaves the terminal's session, and takes the socket that the launcher gave.
+    /// Leaves the terminal's session and the launcher's open files, and takes the socket that the launcher gave.
     pub fn take() -> anyhow::Result<Self> {
+        agent::process::close_inherited().context("cannot close what is not ours")?;
         nix::unistd::setsid().context("cannot leave the terminal's session")?;
         let socket = std::io::stdin()
             .as_fd()

@@ -63,7 +63,7 @@ fn say(text: fmt::Arguments<'_>) {
 }
 
 fn keep(dir: &Path) -> io::Result<()> {
-    close_inherited()?;
+    process::close_inherited()?;
     // Fails only where it leads a session already.
     let _ = nix::unistd::setsid();
     nix::sys::prctl::set_child_subreaper(true)?;
@@ -76,19 +76,6 @@ fn keep(dir: &Path) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     write_identity(dir)?;
     supervisor::Supervisor::new(dir.to_owned(), listener, child_signals).run()
-}
-
-/// Closes what the server's own parent may have left open to it: descriptors of others must not reach pods.
-fn close_inherited() -> io::Result<()> {
-    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
-    for descriptor in open.into_iter().filter(|&descriptor| descriptor > 2) {
-        // The folder's own descriptor is among them and closed already.
-        let _ = nix::unistd::close(descriptor);
-    }
-    Ok(())
 }
 
 fn write_identity(dir: &Path) -> io::Result<()> {

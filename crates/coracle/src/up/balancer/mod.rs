@@ -78,6 +78,7 @@ pub fn command(command: BalancerCommand) -> anyhow::Result<ExitCode> {
 
 /// The balancer's process: serves until SIGTERM, or until another has taken over.
 fn main(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    agent::process::close_inherited().context("cannot close what is not ours")?;
     // A signal to the server's process group (Ctrl-C, a closed terminal) is not for the balancer.
     nix::unistd::setsid().context("cannot leave the server's session")?;
     init_tracing("info");
