@@ -13,14 +13,14 @@ PATH=$PATH:/usr/sbin:/sbin
 # Each program that the end-to-end tests run, and the Debian package that has it.
 install_packages() {
     local missing=() name
-    for name in nginx:nginx-light wrk:wrk haproxy:haproxy python3:python3 node:nodejs; do
+    for name in nginx:nginx-light wrk:wrk haproxy:haproxy python3:python3 node:nodejs ss:iproute2; do
         has "${name%%:*}" || missing+=("${name##*:}")
     done
     if ! has python3 || ! python3 -m pip --version >/dev/null 2>&1; then
         missing+=(python3-pip)
     fi
     if [ ${#missing[@]} -eq 0 ]; then
-        say "nginx, wrk, haproxy, python3 and node are here"
+        say "nginx, wrk, haproxy, python3, node and ss are here"
     elif [ "$(id -u)" -eq 0 ] && has apt-get; then
         say "installing ${missing[*]}"
         apt-get update -qq

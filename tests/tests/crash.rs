@@ -1,6 +1,8 @@
 //! The server is killed in the middle of a rollout: pods and traffic do not notice, and the rollout goes on afterwards.
 
 use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use coracle_tests::pods::{self, Watch};
 use coracle_tests::{Cluster, Traffic, http, programs};
@@ -68,6 +70,46 @@ fn a_server_that_comes_back_takes_its_pods_over_as_they_are() {
     cluster.nodes_ready();
     kubectl.rolled_out("nginx-deployment");
     assert_eq!(pods::list(&kubectl, "app=nginx"), pods);
+    assert_eq!(identities(&cluster), processes);
+    cluster.stop();
+}
+
+/// Connections that a process has over Unix sockets: the server has one to each keeper.
+fn unix_connections(pid: i32) -> usize {
+    let output = Command::new("ss").args(["-xpH", "state", "connected"]).output();
+    let output = output.expect("ss is installed");
+    let mark = format!("pid={pid},");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().filter(|line| line.contains(&mark)).count()
+}
+
+/// `PODS=200` shows what was promised: under a second for 200 pods.
+#[test]
+fn many_pods_are_taken_over_at_once() {
+    let pods: usize = match std::env::var("PODS") {
+        Ok(pods) => pods.parse().expect("a number"),
+        Err(_) => 50,
+    };
+    let mut cluster = Cluster::start();
+    let kubectl = cluster.kubectl();
+    let example = programs::example("nginx-deployment.yaml").replace("nginx:1.7.9", "webserver:1");
+    kubectl.apply(&example.replace("replicas: 4", &format!("replicas: {pods}")));
+    kubectl.rolled_out("nginx-deployment");
+    let (listed, processes) = (pods::list(&kubectl, "app=nginx"), identities(&cluster));
+    assert_eq!(listed.len(), pods);
+    cluster.crash();
+    let begin = Instant::now();
+    cluster.up();
+    while unix_connections(cluster.server_pid()) < pods {
+        // The machine may be busy with other things, hence no closer judgement; the figure is printed.
+        assert!(
+            begin.elapsed() < Duration::from_secs(10),
+            "not all are taken over"
+        );
+    }
+    println!("{pods} pods are taken over {:?} after the start", begin.elapsed());
+    cluster.nodes_ready();
+    assert_eq!(pods::list(&kubectl, "app=nginx"), listed);
     assert_eq!(identities(&cluster), processes);
     cluster.stop();
 }
