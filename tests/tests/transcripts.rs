@@ -47,6 +47,7 @@ fn rollouts_and_nodes_are_followed_described_undone_and_drained() {
 fn objects_are_shown_explained_and_deleted() {
     play(&[
         include_str!("../transcripts/get.txt"),
+        include_str!("../transcripts/debug.txt"),
         include_str!("../transcripts/describe.txt"),
         include_str!("../transcripts/delete.txt"),
         include_str!("../transcripts/discovery.txt"),
