@@ -3,8 +3,8 @@
 # such with bad habits, while rolling updates and worse happen. Prints a table (Markdown, too); exit code 0: every promise
 # was kept.
 #
-#   scripts/zero-drop.sh                  # the long form: over 5 million requests, about half an hour
-#   scripts/zero-drop.sh --short          # under 2 minutes; the tests run this form, too
+#   scripts/zero-drop.sh                  # the long form: about 8 million requests, half an hour
+#   scripts/zero-drop.sh --short          # a minute and a half; the tests run this form, too
 #   scripts/zero-drop.sh --only 3,17      # some rows; --list says what they are
 #   scripts/zero-drop.sh --seed 7         # other chances
 #

@@ -1,7 +1,8 @@
 // A server as people write them with Node: what pods of the image `node` run in scripts/zero-drop.sh.
 //
-// GET / · /slow?ms=N · /drip?ms=N&bytes=M · POST /echo · a WebSocket at /ws that echoes. Listens on $HOST:$PORT; on
-// $HOST:$PORT_7000, if given, a plain TCP echo. Every answer names image and pod and repeats the request's id.
+// GET / · /slow?ms=N · /drip?ms=N&bytes=M · /empty: a 204 · /chunks: in chunks, with a trailer · /hints: behind a 103 ·
+// POST /echo · a WebSocket at /ws that echoes. Listens on $HOST:$PORT; on $HOST:$PORT_7000, if given, a plain TCP echo.
+// Every answer names image and pod and repeats the request's id.
 //
 // ON_SIGTERM   close (default): the usual graceful shutdown; wait: no kept connection is closed, so it ends only when all
 //              clients have gone; ignore: nothing happens
@@ -31,6 +32,15 @@ function answer(request, response, body) {
     setTimeout(() => response.end('done\n'), number('ms'));
   } else if (url.pathname === '/drip') {
     drip(response, number('ms'), number('bytes'));
+  } else if (url.pathname === '/empty') {
+    response.statusCode = 204;
+    response.end();
+  } else if (url.pathname === '/chunks' || url.pathname === '/hints') {
+    if (url.pathname === '/hints') response.writeEarlyHints({ link: '</style.css>; rel=preload' });
+    response.setHeader('Trailer', 'X-End');
+    response.write('abc');
+    response.addTrailers({ 'X-End': '1' });
+    response.end('0123456789');
   } else {
     const whole = url.pathname === '/echo' ? body : Buffer.from(page);
     response.setHeader('Content-Length', whole.length);

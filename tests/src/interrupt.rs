@@ -4,17 +4,23 @@
 //! removes what is left.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::LazyLock;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
-static SET: AtomicBool = AtomicBool::new(false);
+static MARK: LazyLock<CancellationToken> = LazyLock::new(CancellationToken::new);
 
 /// Whether the user wants an end.
 pub fn is_set() -> bool {
-    SET.load(Ordering::Relaxed)
+    MARK.is_cancelled()
+}
+
+/// Waits until the user wants an end.
+pub async fn requested() {
+    MARK.cancelled().await;
 }
 
 /// From here on, Ctrl-C and SIGTERM end the children, and set the mark.
@@ -36,7 +42,7 @@ pub fn watch() -> std::io::Result<()> {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
-                SET.store(true, Ordering::Relaxed);
+                MARK.cancel();
                 for child in children() {
                     // It may have ended by itself meanwhile.
                     let _ = kill(child, Signal::SIGINT);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use load::{Client, Method, Report};
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::wrk::{Counts, Wrk};
@@ -75,23 +76,25 @@ impl Traffic {
     /// # Panics
     /// If that takes over a minute.
     pub fn flows(&self, requests: u64) {
-        let answered = || {
-            self.strict
-                .iter()
-                .map(|client| client.so_far().succeeded())
-                .sum::<u64>()
-        };
-        let enough = answered() + requests;
-        self.runtime.block_on(async {
-            let mut tick = tokio::time::interval(Duration::from_millis(20));
-            for _ in 0..3000 {
-                tick.tick().await;
-                if answered() >= enough {
-                    return;
+        let [mut kept, mut fresh] = self.strict.each_ref().map(Client::answered);
+        let both = |kept: u64, fresh: u64| kept + fresh;
+        let enough = both(*kept.borrow(), *fresh.borrow()) + requests;
+        let flowing = async {
+            while both(*kept.borrow_and_update(), *fresh.borrow_and_update()) < enough {
+                tokio::select! {
+                    changed = kept.changed() => changed,
+                    changed = fresh.changed() => changed,
                 }
+                .expect("the clients are ours");
             }
-            panic!("traffic does not flow: {}", self.strict[0].so_far());
-        });
+        };
+        let limit = Duration::from_secs(60);
+        let flows = self.runtime.block_on(async { timeout(limit, flowing).await });
+        assert!(
+            flows.is_ok(),
+            "traffic does not flow: {}",
+            self.strict[0].so_far()
+        );
     }
 
     /// Ends it.

@@ -3,8 +3,8 @@
 //! Flows in: an address, how many connections, which methods, until when. Flows out: a [`Report`] with every failure and
 //! its cause, answers per version over time, and latencies; the same report can be read while the run goes on.
 //!
-//! Besides requests there are [`Sessions`]: connections that stay on one pod (opaque TCP, WebSocket, h2c), with a report of
-//! how many were cut.
+//! Besides requests there are [`Sessions`]: connections that stay on one pod (opaque TCP, WebSocket, h2c) or that speak
+//! HTTP/1.1 in every framing, with a report of how many were cut.
 //!
 //! It is a judge, so it never helps: it never retries, never looks away from a close that was not announced, and takes
 //! an answer only if the status is 2xx, the framing is sound, the body is complete and the request id, where the server
@@ -13,6 +13,7 @@
 
 mod connection;
 mod failure;
+mod framing;
 mod options;
 mod report;
 mod response;

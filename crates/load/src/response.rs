@@ -72,6 +72,28 @@ impl Input {
     where
         S: AsyncRead + Unpin,
     {
+        let response = self.one(stream, method).await?;
+        self.is_used_up()?;
+        Ok(response)
+    }
+
+    /// A fault if bytes have come behind the end of the last response.
+    pub fn is_used_up(&self) -> Result<(), Fault> {
+        if self.buffer.is_empty() {
+            Ok(())
+        } else {
+            Err(Fault::framing(format!(
+                "{} bytes after the end of the response",
+                self.buffer.len()
+            )))
+        }
+    }
+
+    /// Reads one final response; another may follow.
+    pub async fn one<S>(&mut self, stream: &mut S, method: Method) -> Result<Response, Fault>
+    where
+        S: AsyncRead + Unpin,
+    {
         let (mut response, body) = loop {
             let (response, body) = self.head(stream, method).await?;
             // 100 and 103 come before the final response; 101 was not asked for.
@@ -87,14 +109,7 @@ impl Input {
             }
             Body::Chunked => response.length = self.chunks(stream).await?,
         }
-        if self.buffer.is_empty() {
-            Ok(response)
-        } else {
-            Err(Fault::framing(format!(
-                "{} bytes after the end of the response",
-                self.buffer.len()
-            )))
-        }
+        Ok(response)
     }
 
     /// Takes bytes in that came without a question.

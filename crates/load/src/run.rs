@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,8 @@ struct Shared {
     next_id: AtomicU64,
     /// Held for the few instructions of one count, never across an await.
     report: Mutex<Report>,
+    /// Good answers, for those who wait for them.
+    answered: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -69,6 +72,7 @@ impl Client {
             run: run_number(),
             next_id: AtomicU64::new(0),
             report: Mutex::new(Report::new(options.bucket)),
+            answered: watch::Sender::default(),
             options,
         });
         for index in 0..shared.options.connections.max(1) {
@@ -84,6 +88,11 @@ impl Client {
     /// The report so far.
     pub fn so_far(&self) -> Report {
         self.shared.report()
+    }
+
+    /// The number of good answers so far, to be awaited.
+    pub fn answered(&self) -> watch::Receiver<u64> {
+        self.shared.answered.subscribe()
     }
 
     /// Ends the run now and returns its report once the requests under way are answered.
@@ -104,8 +113,8 @@ pub async fn run(options: Options, stop: &CancellationToken) -> Report {
     Client::start(options, stop).ended().await
 }
 
-/// A number that no other run has, in this process or in one that started at another time.
-fn run_number() -> u64 {
+/// A number that no other run or session has, in this process or in one that started at another time.
+pub(crate) fn run_number() -> u64 {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let now = std::time::UNIX_EPOCH
         .elapsed()
@@ -219,6 +228,7 @@ async fn one_request(
                     report.announced_closes += 1;
                 }
             });
+            shared.answered.send_modify(|answered| *answered += 1);
             keep(options, &response).then_some(connection)
         }
         Err(fault) => {

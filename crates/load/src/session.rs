@@ -1,4 +1,5 @@
-//! A connection that stays where it is: opaque TCP, WebSocket or h2c. Each kind sends a message and awaits its echo.
+//! A connection with a life of its own: opaque TCP, WebSocket, h2c, or HTTP/1.1 in every framing. Each kind sends a message
+//! and awaits its echo.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::failure::Cause;
+use crate::framing::Framing;
 use crate::response::Fault;
 
 /// How long an open or an echo may take.
@@ -30,12 +32,15 @@ pub enum Protocol {
     WebSocket,
     /// HTTP/2 from the first byte on: the server sends back what is posted to `/echo`.
     H2c,
+    /// HTTP/1.1 whose messages end in every way they can, pipelined, and cut in pieces.
+    Framing,
 }
 
 /// An open session.
 pub(crate) enum Session {
     Opaque(TcpStream),
     WebSocket(Box<WebSocketStream<TcpStream>>),
+    Framing(Framing),
     H2c {
         target: SocketAddr,
         requests: SendRequest<Full<Bytes>>,
@@ -55,6 +60,7 @@ impl Session {
             let _ = stream.set_nodelay(true);
             Ok(match protocol {
                 Protocol::Opaque => Self::Opaque(stream),
+                Protocol::Framing => Self::Framing(Framing::new(stream)),
                 Protocol::WebSocket => {
                     let (socket, _) = tokio_tungstenite::client_async(format!("ws://{target}/ws"), stream)
                         .await
@@ -80,6 +86,7 @@ impl Session {
     pub async fn exchange(&mut self, message: &str) -> Result<(), Fault> {
         in_time(Cause::Timeout, async {
             let echo = match self {
+                Self::Framing(connection) => return connection.next().await,
                 Self::Opaque(stream) => {
                     stream.write_all(message.as_bytes()).await.map_err(broken)?;
                     let mut echo = vec![0; message.len()];
@@ -141,6 +148,7 @@ impl Session {
                 Some(Ok(other)) => broken(format!("{other:?} that was not asked for")),
                 Some(Err(error)) => broken(error),
             },
+            Self::Framing(connection) => connection.until_closed().await,
             Self::H2c { connection, .. } => match connection.await {
                 Ok(Ok(())) => broken("closed"),
                 Ok(Err(error)) => broken(error),
@@ -169,6 +177,7 @@ impl Session {
                         Some(Err(error)) => Err(broken(error)),
                     }
                 }
+                Self::Framing(connection) => connection.end().await,
                 Self::H2c {
                     requests, connection, ..
                 } => {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,8 @@ struct Shared {
     start: Instant,
     /// Held for the few instructions of one count, never across an await.
     report: Mutex<SessionReport>,
+    /// Messages whose echo came, for those who wait for them.
+    answered: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -88,6 +91,7 @@ impl Sessions {
         let shared = Arc::new(Shared {
             start: Instant::now(),
             report: Mutex::default(),
+            answered: watch::Sender::default(),
             options,
         });
         for number in 0..shared.options.count {
@@ -112,6 +116,11 @@ impl Sessions {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The number of messages whose echo has come so far, to be awaited.
+    pub fn answered(&self) -> watch::Receiver<u64> {
+        self.shared.answered.subscribe()
     }
 
     /// Ends all sessions and returns the report.
@@ -162,6 +171,7 @@ async fn live(
             Err(_) => report.within += 1,
         });
         echoed?;
+        shared.answered.send_modify(|answered| *answered += 1);
         let next = async || match options.pause {
             Some(pause) => sleep(pause).await,
             None => std::future::pending().await,

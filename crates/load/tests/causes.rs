@@ -335,9 +335,8 @@ async fn counts_the_sessions_that_were_cut_and_no_others() {
         let (mut from, mut to) = second.split();
         tokio::io::copy(&mut from, &mut to).await
     });
-    while sessions.so_far().messages < 3 {
-        tokio::task::yield_now().await;
-    }
+    let mut answered = sessions.answered();
+    answered.wait_for(|messages| *messages >= 3).await.unwrap();
     let report = sessions.finish().await;
     assert_eq!(
         (report.opened, report.cut, report.completed),

@@ -1,15 +1,14 @@
 //! All shapes of a scenario at once.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 use super::shape::{Count, Load, Shape};
 use crate::interrupt;
-
-/// How often progress is looked at.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// All shapes of a scenario under way.
 pub struct Loads {
@@ -18,8 +17,8 @@ pub struct Loads {
 }
 
 impl Loads {
-    /// Starts them.
-    pub fn start(shapes: &[Shape], http: SocketAddr, echo: Option<SocketAddr>) -> Self {
+    /// Starts them, as the short form has them or as the long one.
+    pub fn start(shapes: &[Shape], short: bool, http: SocketAddr, echo: Option<SocketAddr>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -29,14 +28,10 @@ impl Loads {
             .iter()
             .map(|shape| {
                 let target = if shape.is_opaque() { echo } else { Some(http) };
-                shape.start(target.expect("a server that echoes"), &runtime)
+                shape.start(target.expect("a server that echoes"), short, &runtime)
             })
             .collect();
         Self { runtime, running }
-    }
-
-    fn answered(&self) -> Vec<Option<u64>> {
-        self.running.iter().map(Load::answered).collect()
     }
 
     /// Waits until every shape that tells has got so many more answers.
@@ -44,25 +39,20 @@ impl Loads {
     /// # Panics
     /// If that takes longer than `limit`, or if the user interrupts.
     pub fn flow(&self, answers: u64, limit: Duration) {
-        let before = self.answered();
-        let deadline = Instant::now() + limit;
-        loop {
-            let now = self.answered();
-            let mut pairs = before.iter().zip(&now);
-            if pairs.all(|(before, now)| {
-                now.zip(*before)
-                    .is_none_or(|(now, before)| now >= before + answers)
-            }) {
-                return;
+        let tell = self.running.iter().filter_map(Load::answered);
+        let more = tell.map(|mut answered| async move {
+            let enough = *answered.borrow() + answers;
+            answered.wait_for(|now| *now >= enough).await.is_ok()
+        });
+        self.runtime.block_on(async {
+            tokio::select! {
+                flows = timeout(limit, join_all(more)) => {
+                    let flows = flows.is_ok_and(|all| !all.contains(&false));
+                    assert!(flows, "traffic does not flow: not each shape got {answers} in {limit:?}");
+                }
+                () = interrupt::requested() => panic!("interrupted"),
             }
-            assert!(!interrupt::is_set(), "interrupted");
-            assert!(
-                Instant::now() < deadline,
-                "traffic does not flow: answered {before:?}, {limit:?} later {now:?}"
-            );
-            // The counts live in the clients' tasks; a look every now and then costs them least.
-            std::thread::sleep(LOOK);
-        }
+        });
     }
 
     /// Ends them all.

@@ -66,7 +66,7 @@ pub fn run(choice: &Choice) -> Table {
         let begin = Instant::now();
         let played = catch_unwind(AssertUnwindSafe(|| {
             let cluster = cluster.get_or_insert_with(start);
-            scenario.play(cluster, times, choice.seed)
+            scenario.play(cluster, times, choice)
         }));
         let Played { cells, ended } = played.unwrap_or_else(|why| Played {
             cells: vec![Cell::broken(scenario, times, reason(&*why))],

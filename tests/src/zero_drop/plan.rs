@@ -69,6 +69,12 @@ const ONE_FEWER: Pods = Pods {
     ..Pods::FOUR
 };
 
+/// Pods that wait for an answer of a minute; all at once, so that a roll takes little more.
+const LONG: Pods = Pods {
+    surge: 4,
+    ..grace(120)
+};
+
 /// A pod on each of the three nodes, so that the next one finds its address only when the last one has left.
 const SAME_ADDRESS: Pods = Pods {
     replicas: 3,
@@ -115,7 +121,7 @@ const fn endless(number: u8, shapes: &'static [Shape], short: u32, long: u32) ->
 }
 
 /// What is said of each row.
-pub const TITLES: [(u8, &str); 19] = [
+pub const TITLES: [(u8, &str); 20] = [
     (1, "wrk, 32 and 256 connections, keep-alive"),
     (2, "wrk, a connection each"),
     (3, "all shapes at once"),
@@ -123,6 +129,10 @@ pub const TITLES: [(u8, &str); 19] = [
     (5, "server's idle timeout = client's think time"),
     (6, "a 20 s answer, a 60 s download, a 30 s upload"),
     (7, "the drained pod gets SIGKILL"),
+    (
+        8,
+        "HTTP/1.1 in every framing, pipelined, in pieces, with requests smuggled in",
+    ),
     (9, "new pods that listen late, crash, or are never ready"),
     (10, "a pod frozen while it drains"),
     (11, "kill -9 of pods"),
@@ -140,16 +150,15 @@ pub const TITLES: [(u8, &str); 19] = [
 /// Every scenario, in the plan's order.
 pub const PLAN: &[Scenario] = &[
     row(1, Server::Nginx, WRK, Event::Nothing, 0, 10),
-    row(1, Server::Nginx, &[Shape::Wrk(32)], Event::Roll, 2, 25),
+    row(1, Server::Nginx, &[Shape::Wrk(32)], Event::Roll, 1, 25),
     row(1, Server::Nginx, &[Shape::Wrk(256)], Event::Roll, 0, 25),
     row(1, Server::StandIn, &[Shape::Wrk(256)], Event::Roll, 1, 25),
     stressed(row(1, Server::Nginx, &[Shape::Wrk(32)], Event::Roll, 0, 10)),
-    row(2, Server::Nginx, &[Shape::WrkClose], Event::Roll, 2, 25),
+    row(2, Server::Nginx, &[Shape::WrkClose], Event::Roll, 1, 25),
     row(2, Server::Node, &[Shape::WrkClose], Event::Roll, 0, 25),
     row(3, Server::StandIn, ALL, Event::Nothing, 0, 10),
-    row(3, Server::StandIn, ALL, Event::Everything, 1, 4),
+    row(3, Server::StandIn, ALL, Event::Everything, 0, 4),
     row(3, Server::Node, ALL, Event::Everything, 0, 4),
-    row(3, Server::Node, ALL, Event::Roll, 1, 0),
     row(3, Server::Python, ALL, Event::Everything, 0, 4),
     row(3, Server::Nginx, PLAIN, Event::Everything, 1, 4),
     stressed(row(3, Server::Node, ALL, Event::Roll, 0, 5)),
@@ -164,7 +173,7 @@ pub const PLAN: &[Scenario] = &[
     ),
     row(5, Server::Impatient, &[Shape::Idlex(250)], Event::Nothing, 2, 20),
     kept(
-        grace(120),
+        LONG,
         row(
             6,
             Server::StandIn,
@@ -175,11 +184,19 @@ pub const PLAN: &[Scenario] = &[
         ),
     ),
     row(7, Server::Killed, ALL, Event::Roll, 1, 25),
+    row(
+        8,
+        Server::Node,
+        &[Shape::Session(Protocol::Framing)],
+        Event::Roll,
+        1,
+        20,
+    ),
     row(9, Server::Node, MIXED, Event::Late, 0, 10),
     kept(CAUTIOUS, row(9, Server::Node, MIXED, Event::Crashing, 1, 20)),
     kept(CAUTIOUS, row(9, Server::Node, MIXED, Event::NeverReady, 0, 20)),
     kept(
-        grace(5),
+        grace(3),
         row(
             10,
             Server::Node,

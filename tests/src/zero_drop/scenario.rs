@@ -13,6 +13,7 @@ use super::loads::Loads;
 use super::server::{ECHO_PORT, HTTP_PORT, Pods, Server};
 use super::shape::{Count, Shape};
 use super::stage::Stage;
+use super::{CONTROL, Choice};
 use crate::stress::Stress;
 use crate::{Cluster, Kubectl, http, naive};
 
@@ -125,7 +126,7 @@ impl Scenario {
     ///
     /// # Panics
     /// If the scenario cannot begin, or what it leaves cannot be removed.
-    pub fn play(&self, cluster: &mut Cluster, times: u32, seed: u64) -> Played {
+    pub fn play(&self, cluster: &mut Cluster, times: u32, choice: &Choice) -> Played {
         let kubectl = cluster.kubectl();
         let name = format!("row{}", self.row);
         let record = cluster.home().join(format!("{name}.ids"));
@@ -135,7 +136,7 @@ impl Scenario {
         let address = http::cluster_ip(&kubectl, &name);
         assert_eq!(address.port(), HTTP_PORT, "the first port is for HTTP");
         let echo = (address.ip(), ECHO_PORT).into();
-        let loads = Loads::start(self.shapes, address, Some(echo));
+        let loads = Loads::start(self.shapes, choice.short, address, Some(echo));
         let stress = self.stress.then(Stress::start);
         let mut stage = Stage {
             cluster,
@@ -144,21 +145,25 @@ impl Scenario {
             pods: self.pods,
             loads: &loads,
             limit: self.limit(),
-            random: StdRng::seed_from_u64(seed ^ u64::from(self.row)),
+            random: StdRng::seed_from_u64(choice.seed ^ u64::from(self.row)),
             is_old: true,
         };
-        let happened = catch_unwind(AssertUnwindSafe(|| {
+        let mut happened = 0;
+        let broken = catch_unwind(AssertUnwindSafe(|| {
             stage.flow();
-            for _ in 0..times {
+            while happened < times {
                 self.event.happen(&mut stage);
                 stage.flow();
+                happened += 1;
             }
         }));
-        drop(stress);
+        if let Some(stress) = stress {
+            stress.end();
+        }
         let counts = loads.finish();
         let posted = Record::read(&record);
-        if let Err(why) = happened {
-            let mut cells = self.judge(times, counts, posted);
+        if let Err(why) = broken {
+            let mut cells = self.judge(happened, counts, posted);
             for cell in &mut cells {
                 cell.wrong = Some(reason(&*why));
             }
@@ -247,7 +252,7 @@ fn told_cuts(kubectl: &Kubectl, name: &str) -> u64 {
 /// The negative control: judges that see nothing there would prove nothing elsewhere.
 pub fn negative_control() -> Cell {
     let mut cell = Cell {
-        row: 20,
+        row: CONTROL,
         server: "nginx".into(),
         event: "roll behind haproxy, 3 s sleep".into(),
         times: 1,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use load::{Client, Method, Protocol, SessionOptions, Sessions};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::wrk::Wrk;
@@ -57,6 +58,7 @@ impl Shape {
             Protocol::Opaque => "opaque",
             Protocol::WebSocket => "websocket",
             Protocol::H2c => "h2c",
+            Protocol::Framing => "every framing",
         };
         match self {
             Self::Wrk(connections) => format!("wrk keep-alive {connections}"),
@@ -86,8 +88,8 @@ impl Shape {
         )
     }
 
-    /// Starts it.
-    pub fn start(self, target: SocketAddr, runtime: &Runtime) -> Load {
+    /// Starts it. What takes its time takes a third of it in the short form.
+    pub fn start(self, target: SocketAddr, short: bool, runtime: &Runtime) -> Load {
         match self {
             Self::Wrk(connections) => return Load::Wrk(Wrk::start(target, connections, true)),
             Self::WrkClose => return Load::Wrk(Wrk::start(target, 4, false)),
@@ -96,7 +98,10 @@ impl Shape {
         let _guard = runtime.enter();
         match self.sessions(target) {
             Some(options) => Load::Sessions(Sessions::start(options)),
-            None => Load::Strict(Client::start(self.requests(target), &CancellationToken::new())),
+            None => Load::Strict(Client::start(
+                self.requests(target, if short { 3 } else { 1 }),
+                &CancellationToken::new(),
+            )),
         }
     }
 
@@ -117,7 +122,7 @@ impl Shape {
         })
     }
 
-    fn requests(self, target: SocketAddr) -> load::Options {
+    fn requests(self, target: SocketAddr, faster: u32) -> load::Options {
         let usual = load::Options {
             connections: 8,
             response_timeout: Duration::from_secs(15),
@@ -135,6 +140,11 @@ impl Shape {
             response_timeout: Duration::from_secs(seconds + 30),
             ..usual.clone()
         };
+        // A rate that all connections together just keep up: so they are never in step.
+        let staggered = load::Options {
+            rate: Some(5.0 * f64::from(faster)),
+            ..usual.clone()
+        };
         match self {
             Self::Close => load::Options {
                 keep_alive: false,
@@ -142,11 +152,11 @@ impl Shape {
                 ..usual
             },
             Self::Slow => load::Options {
-                path: "/slow?ms=1200".into(),
-                ..usual
+                path: format!("/slow?ms={}", 1_200 / faster),
+                ..staggered
             },
-            Self::Drip => drip(usual, 1_500, 100_000),
-            Self::Upload => upload(usual, Duration::from_millis(1_500)),
+            Self::Drip => drip(staggered, 1_500 / faster, 100_000),
+            Self::Upload => upload(staggered, Duration::from_millis(1_500) / faster),
             Self::Idle(connections) => idle(connections, true),
             Self::Idlex(connections) => idle(connections, false),
             Self::Post => load::Options {
@@ -184,12 +194,17 @@ impl Shape {
     pub fn posts(self) -> bool {
         matches!(
             self,
-            Self::Post | Self::Upload | Self::LongUpload | Self::Idle(_) | Self::Idlex(_)
+            Self::Post
+                | Self::Upload
+                | Self::LongUpload
+                | Self::Idle(_)
+                | Self::Idlex(_)
+                | Self::Session(Protocol::Framing)
         )
     }
 }
 
-fn drip(options: load::Options, milliseconds: u64, bytes: u64) -> load::Options {
+fn drip(options: load::Options, milliseconds: u32, bytes: u64) -> load::Options {
     load::Options {
         path: format!("/drip?ms={milliseconds}&bytes={bytes}"),
         length: Some(bytes),
@@ -240,12 +255,12 @@ impl Count {
 }
 
 impl Load {
-    /// Good answers so far; `None`: it tells only at its end, or gets none after the first.
-    pub fn answered(&self) -> Option<u64> {
+    /// The number of good answers so far; `None`: it tells only at its end, or gets none after the first.
+    pub fn answered(&self) -> Option<watch::Receiver<u64>> {
         match self {
             Self::Wrk(_) => None,
-            Self::Strict(client) => Some(client.so_far().succeeded()),
-            Self::Sessions(sessions) => sessions.is_talking().then(|| sessions.so_far().messages),
+            Self::Strict(client) => Some(client.answered()),
+            Self::Sessions(sessions) => sessions.is_talking().then(|| sessions.answered()),
         }
     }
 
