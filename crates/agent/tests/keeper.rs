@@ -5,13 +5,14 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Parser;
-use coracle_agent::keeper::protocol::{Attempt, Failure, Request, Start, State};
+use coracle_agent::keeper::protocol::{Attempt, Confine, Failure, Request, Start, State};
 use coracle_agent::keeper::{self, record};
 use libtest_mimic::{Arguments, Trial};
 
@@ -59,6 +60,13 @@ fn main() -> ExitCode {
         ),
         test("descriptors_do_not_leak", descriptors_do_not_leak),
         test("an_abandoned_command_is_killed", an_abandoned_command_is_killed),
+        test("privileges_are_given_up", privileges_are_given_up),
+        test("another_user_is_another_user", another_user_is_another_user),
+        test(
+            "a_fork_bomb_stays_in_its_container",
+            a_fork_bomb_stays_in_its_container,
+        ),
+        test("used_up_memory_is_told", used_up_memory_is_told),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
@@ -114,6 +122,10 @@ impl Client {
     }
 
     fn shell(&mut self, container: &str, script: &str) {
+        self.confined_shell(container, script, Confine::default());
+    }
+
+    fn confined_shell(&mut self, container: &str, script: &str, confine: Confine) {
         self.send(&Request::Start(Start {
             container: container.into(),
             program: "sh".into(),
@@ -126,6 +138,7 @@ impl Client {
             dir: "/".into(),
             stop_signal: 15,
             log_limit: 1 << 20,
+            confine,
             ..Start::default()
         }));
     }
@@ -374,4 +387,131 @@ fn send_with_descriptors(stream: &UnixStream, line: &str, output: &OwnedFd) {
         sendmsg(stream, &data, &mut ancillary, SendFlags::empty()),
         Ok(line.len())
     );
+}
+
+fn privileges_are_given_up() {
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    let confine = Confine {
+        no_new_privs: true,
+        ..Confine::default()
+    };
+    client.confined_shell("web", "grep NoNewPrivs /proc/self/status", confine);
+    client.wait_end("web");
+    client.shell("other", "grep NoNewPrivs /proc/self/status");
+    client.wait_end("other");
+    let said = |container| fs::read_to_string(keeper.file(container, "log")).unwrap();
+    assert!(said("web").contains("NoNewPrivs:\t1"), "{}", said("web"));
+    assert!(said("other").contains("NoNewPrivs:\t0"), "{}", said("other"));
+    client.exit();
+    keeper.end();
+}
+
+fn another_user_is_another_user() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let keeper = Keeper::start();
+    fs::set_permissions(keeper.dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    let mut client = keeper.connect();
+    client.shell("mine", "echo secret");
+    client.wait_end("mine");
+    let confine = Confine {
+        user: Some(4242),
+        group: Some(4243),
+        ..Confine::default()
+    };
+    let log = keeper.file("mine", "log");
+    let script = format!("id -u; id -g; id -G; cat {}", log.display());
+    client.confined_shell("theirs", &script, confine);
+    assert_ne!(code(&client.wait_end("theirs")), 0);
+    let said = fs::read_to_string(keeper.file("theirs", "log")).unwrap();
+    let lines: Vec<_> = said.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!(lines[..3], ["4242", "4243", "4243"], "{said}");
+    assert!(said.contains("Permission denied"), "{said}");
+    client.exit();
+    keeper.end();
+}
+
+/// A name that no other run of this test has.
+fn cgroup(container: &str) -> Option<String> {
+    Some(format!("coracle-test-{}-{container}", std::process::id()))
+}
+
+/// Whether this user may make groups of a controller here.
+fn has_cgroups(keeper: &Keeper, container: &str) -> bool {
+    let has = keeper.dir.path().join(container).join("cgroups").exists();
+    if !has {
+        eprintln!("skipped: no control groups can be made here");
+    }
+    has
+}
+
+fn groups(keeper: &Keeper, container: &str) -> Vec<PathBuf> {
+    let text = fs::read(keeper.dir.path().join(container).join("cgroups")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+fn a_fork_bomb_stays_in_its_container() {
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    let confine = Confine {
+        cgroup: cgroup("bomb"),
+        processes: Some(30),
+        ..Confine::default()
+    };
+    // Each process that lives has as many children as it can get, and ignores the signal.
+    let go = pipe(&keeper, "go");
+    let bomb = "trap '' TERM; bomb() { while :; do bomb & sleep 0.05; done; }; bomb";
+    // It is not lit where nothing would bound it.
+    let script = format!("read line < {}; [ $line = now ] || exit; {bomb}", go.display());
+    client.confined_shell("bomb", &script, confine);
+    client.wait("bomb", |attempt| attempt.pid > 0);
+    if has_cgroups(&keeper, "bomb") {
+        let dirs = groups(&keeper, "bomb");
+        fs::write(&go, "now\n").unwrap();
+        let pids = dirs.iter().find(|dir| dir.join("pids.events").exists()).unwrap();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while fs::read_to_string(pids.join("pids.events")).unwrap().trim() == "max 0" {
+            assert!(std::time::Instant::now() < deadline, "the limit is never reached");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        client.shell("other", "echo alive");
+        assert_eq!(code(&client.wait_end("other")), 0);
+        client.stop("bomb", 100);
+        client.wait_end("bomb");
+        assert!(dirs.iter().all(|dir| !dir.exists()), "{dirs:?}");
+    } else {
+        fs::write(&go, "never\n").unwrap();
+    }
+    client.exit();
+    keeper.end();
+}
+
+fn used_up_memory_is_told() {
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    let confine = Confine {
+        cgroup: cgroup("eater"),
+        memory: Some(32 << 20),
+        ..Confine::default()
+    };
+    let go = pipe(&keeper, "go");
+    client.confined_shell(
+        "eater",
+        &format!("read line < {}; exec tail /dev/zero", go.display()),
+        confine,
+    );
+    client.wait("eater", |attempt| attempt.pid > 0);
+    let has = has_cgroups(&keeper, "eater");
+    fs::write(&go, "now\n").unwrap();
+    let attempt = client.wait_end("eater");
+    if has {
+        let exit = attempt.exit.unwrap();
+        assert_eq!((exit.code, exit.failure), (137, Some(Failure::OutOfMemory)));
+        assert!(!keeper.dir.path().join("eater/cgroups").exists());
+    }
+    client.exit();
+    keeper.end();
 }

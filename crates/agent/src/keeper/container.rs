@@ -17,6 +17,8 @@ use nix::sys::signal::Signal;
 use rustix::process::WaitStatus;
 
 use super::attach::{Attached, Outlet};
+use super::cgroup::{self, Cgroup};
+use super::confine;
 use super::connection::drain;
 use super::log::{Log, Stream};
 use super::protocol::{Attempt, Exit, Failure, Input, Start};
@@ -43,6 +45,8 @@ pub struct Container {
     /// Its terminal, if it has one.
     terminal: Option<OwnedFd>,
     attached: Attached,
+    /// The groups that its processes are in.
+    cgroup: Cgroup,
     /// How the main process ended; the attempt ends when the others are gone too.
     ended: Option<Exit>,
     stop: Option<Stop>,
@@ -72,10 +76,12 @@ impl Container {
             outputs: [None, None],
             terminal: None,
             attached: Attached::default(),
+            cgroup: Cgroup::default(),
             ended: None,
             stop: None,
         };
         if let Err(error) = container.spawn(pod) {
+            cgroup::remove(pod, &container.start.container);
             let text = match error.kind() {
                 io::ErrorKind::NotFound if container.start.program.contains('/') => {
                     format!(
@@ -111,6 +117,7 @@ impl Container {
             &record::file(pod, container, *attempt, "log"),
             self.start.log_limit,
         )?;
+        self.cgroup = Cgroup::create(pod, container, &self.start.confine);
         let outputs = if self.start.terminal {
             self.spawn_in_terminal(pod)?
         } else {
@@ -176,14 +183,14 @@ impl Container {
 
     fn spawn_with(&mut self, mut command: Command, streams: [Stdio; 3]) -> io::Result<Child> {
         let [stdin, stdout, stderr] = streams;
-        let child = command
+        command
             .args(&self.start.args)
             .envs(self.start.env.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.start.dir)
             .stdin(stdin)
             .stdout(stdout)
-            .stderr(stderr)
-            .spawn()?;
+            .stderr(stderr);
+        let child = confine::spawn(&mut command, &self.start.confine, &self.cgroup)?;
         self.attempt.pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         Ok(child)
     }
@@ -203,6 +210,11 @@ impl Container {
     /// What it was started with.
     pub fn started_with(&self) -> &Start {
         &self.start
+    }
+
+    /// The groups that its processes are in.
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
     }
 
     /// Whether any process of it may be left.
@@ -317,6 +329,7 @@ impl Container {
             }
             _ => family
                 .into_iter()
+                .chain(self.cgroup.close())
                 .for_each(|pid| process::signal(pid, Signal::SIGKILL)),
         }
         false
@@ -331,6 +344,13 @@ impl Container {
         if let Some(mut log) = self.log.take() {
             log.finish(Timestamp::now());
         }
+        if let Some(ended) = self.ended.as_mut().filter(|ended| ended.code != 0)
+            && self.cgroup.is_out_of_memory()
+        {
+            ended.failure = Some(Failure::OutOfMemory);
+        }
+        cgroup::remove(pod, &self.attempt.container);
+        self.cgroup = Cgroup::default();
         self.attempt.exit = self.ended.take();
         self.stop = None;
         self.write_record(pod);

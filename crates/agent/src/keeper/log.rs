@@ -38,6 +38,8 @@ pub struct Log {
     file: File,
     size: u64,
     limit: u64,
+    /// Some of it could not be written.
+    is_cut: bool,
     /// Beginning of a line whose end has not come yet, for each stream.
     unfinished: [Vec<u8>; 2],
 }
@@ -52,6 +54,7 @@ impl Log {
             file,
             size,
             limit,
+            is_cut: false,
             unfinished: Default::default(),
         })
     }
@@ -106,8 +109,21 @@ impl Log {
         if self.size > 0 && self.size + out.len() as u64 > self.limit {
             self.rotate();
         }
-        if self.file.write_all(out).is_ok() {
-            self.size += out.len() as u64;
+        let mut told = Vec::new();
+        if self.is_cut {
+            let text = b"coracle: output is missing here: the log could not be written";
+            line(&mut told, Stream::Stderr, true, &[text], Timestamp::now());
+        }
+        match self.file.write_all(&told).and_then(|()| self.file.write_all(out)) {
+            Ok(()) => {
+                self.size += (told.len() + out.len()) as u64;
+                self.is_cut = false;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_cut, true) {
+                    eprintln!("output is lost: cannot write {}: {error}", self.path.display());
+                }
+            }
         }
     }
 

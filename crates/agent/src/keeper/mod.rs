@@ -6,6 +6,8 @@
 //! price of a pod. It knows nothing of Kubernetes.
 
 mod attach;
+pub mod cgroup;
+mod confine;
 mod connection;
 mod container;
 mod log;

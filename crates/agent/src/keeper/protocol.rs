@@ -72,6 +72,29 @@ pub struct Start {
     /// Whether its streams are a terminal.
     #[serde(default)]
     pub terminal: bool,
+    /// What its processes may use and become.
+    #[serde(default)]
+    pub confine: Confine,
+}
+
+/// What the processes of a container may use and become. All absent: whatever the keeper may.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Confine {
+    /// Name of its control groups; without one there are none.
+    pub cgroup: Option<String>,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Thousandths of a processor.
+    pub cpu_milli: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// User id.
+    pub user: Option<u32>,
+    /// Group id.
+    pub group: Option<u32>,
+    /// No program that it runs gives it privileges (`su`, `sudo`, file capabilities).
+    pub no_new_privs: bool,
 }
 
 /// What the standard input of a container is.
@@ -164,6 +187,8 @@ pub enum Failure {
     Start(String),
     /// The keeper was lost, and with it how the program ended.
     Lost,
+    /// The kernel killed a process of it: its memory was used up.
+    OutOfMemory,
 }
 
 /// Who the keeper is; on disk as `keeper.json`.

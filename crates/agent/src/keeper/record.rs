@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -36,7 +37,11 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 
 /// Makes room for an attempt: its folder, and files of attempts that are too old go.
 pub fn prepare(pod: &Path, container: &str, attempt: u32) -> io::Result<()> {
-    fs::create_dir_all(pod.join(container))?;
+    // Logs are in it: no other user's, not even of the pod's.
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(pod.join(container))?;
     if let Some(old) = attempt.checked_sub(KEPT) {
         for extension in ["json", "log", "log.1"] {
             // Usually there is nothing.

@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
+use super::confine;
 use super::connection::Connection;
 use super::container::{Container, exit_code};
 use super::log::Stream;
@@ -326,7 +327,8 @@ impl Supervisor {
             .stdin(Stdio::from(stdin))
             .stdout(stdout)
             .stderr(stderr);
-        let child = command.spawn().map_err(|error| match error.kind() {
+        let child = confine::spawn(&mut command, &start.confine, container.cgroup());
+        let child = child.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => format!("exec: \"{program}\": executable file not found in $PATH"),
             _ => format!("exec: \"{program}\": {error}"),
         })?;

@@ -10,6 +10,7 @@ use super::worker::Worker;
 use crate::PodPorts;
 use crate::low_ports;
 use crate::sandbox::{self, Place, launch};
+use crate::start;
 use crate::status::container_id;
 
 /// Why a pod has no place.
@@ -116,6 +117,9 @@ impl Worker {
                 })
                 .inspect_err(|_| self.node.give_back(&place))?;
             self.tell_forbidden_ports(&place);
+            if let Some(text) = start::not_enforced(&self.spec()) {
+                self.notes.warning("NotEnforced", text);
+            }
             self.place = Some(Arc::new(place));
             // So that the user sees an address and ContainerCreating at once; a failure is made good by the step's end.
             let _ = self.write_status().await;

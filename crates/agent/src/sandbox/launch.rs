@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::link::{Link, SocketPath};
 use crate::keeper::protocol::{Attempt, Exit, Failure, Identity};
-use crate::keeper::{IDENTITY, record};
+use crate::keeper::{IDENTITY, cgroup, record};
 use crate::process;
 
 /// Exit code of a container whose end nobody saw, as upstream reports it.
@@ -94,6 +94,7 @@ pub fn clear(pod: &Path, uid: &str) {
         }
     }
     process::kill_marked(uid);
+    cgroup::remove_all(pod);
     for mut attempt in unfinished {
         give_up(pod, &mut attempt);
     }

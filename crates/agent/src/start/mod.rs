@@ -3,10 +3,12 @@
 //! Flows in: pod, image, place, the ConfigMaps and Secrets that the pod names, and the Services it is told of. Flows out: a [`Start`], or the reason
 //! why the container waits. Pure but for the folders and files that it makes in the pod's folder.
 
+mod access;
 mod command;
 mod environment;
 mod fields;
 mod objects;
+mod security;
 mod services;
 mod volumes;
 
@@ -24,6 +26,7 @@ use crate::process::{CONTAINER_MARK, POD_MARK};
 use crate::sandbox::Place;
 
 pub use objects::Objects;
+pub use security::not_enforced;
 pub use services::of_pod as services_of_pod;
 
 /// Size in bytes at which a log file is rotated.
@@ -90,7 +93,12 @@ pub fn prepare(
     image: &Image,
     objects: &Objects,
 ) -> Result<Start, StartError> {
+    let confine = security::confine(site, container)?;
     let volumes = volumes::prepare(site, objects)?;
+    let groups = security::groups(site)?;
+    if !groups.is_empty() {
+        access::open(site, &groups)?;
+    }
     let root = volumes::link_mounts(site.dir, container, &volumes)?;
     let dir = match container.working_dir.as_deref().filter(|dir| !dir.is_empty()) {
         None => root,
@@ -125,6 +133,7 @@ pub fn prepare(
             _ => Input::None,
         },
         terminal: container.tty == Some(true),
+        confine,
     })
 }
 

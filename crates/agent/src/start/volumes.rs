@@ -5,8 +5,9 @@
 //! container starts in.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath, Volume, VolumeProjection};
@@ -68,6 +69,13 @@ fn one(site: &Site<'_>, volume: &Volume, objects: &Objects) -> Result<PathBuf, S
         path: dir.clone(),
         source,
     })?;
+    if volume.empty_dir.is_some() {
+        // Whoever the containers run as; the pod's folder keeps everybody else out.
+        fs::set_permissions(&dir, Permissions::from_mode(0o777)).map_err(|source| StartError::Folder {
+            path: dir.clone(),
+            source,
+        })?;
+    }
     Ok(dir)
 }
 

@@ -90,6 +90,7 @@ fn terminated(attempt: &Attempt, exit: &Exit) -> ContainerState {
             let text = "The container could not be located when the pod was terminated";
             ("ContainerStatusUnknown", Some(text.to_owned()))
         }
+        Some(Failure::OutOfMemory) => ("OOMKilled", None),
         None if exit.code == 0 => ("Completed", None),
         None => ("Error", None),
     };

@@ -243,6 +243,7 @@ fn states_and_restarts() {
     for (failure, reason) in [
         (Failure::Lost, "ContainerStatusUnknown"),
         (Failure::Start("x".into()), "StartError"),
+        (Failure::OutOfMemory, "OOMKilled"),
     ] {
         let mut known = ended(128);
         if let Some(exit) = known.attempt.as_mut().and_then(|attempt| attempt.exit.as_mut()) {
