@@ -13,7 +13,7 @@ use nix::unistd::Uid;
 use tempfile::TempDir;
 
 /// More than a cluster needs in a round.
-const SIZE: &str = "size=256m";
+const SIZE: &str = "size=384m";
 
 /// Where a cluster lives.
 pub struct Disk {

@@ -21,6 +21,9 @@ use crate::Cluster;
 /// Between two writes.
 const PACE: Duration = Duration::from_millis(15);
 
+/// Characters in an object: so many that a full disk is felt before the store's journal is folded.
+const LENGTH: std::ops::Range<usize> = 300..60_000;
+
 const LABEL: (&str, &str) = ("part-of", "chaos");
 
 /// What is known of an object.
@@ -112,7 +115,8 @@ impl Writer {
             (3.., Some(before)) => (self.random.random_range(3..6), Some(before)),
             _ => (0, None),
         };
-        let text = format!("{:04000}", self.random.random::<u64>());
+        let (number, width) = (self.random.random::<u64>(), self.random.random_range(LENGTH));
+        let text = format!("{number:0width$}");
         let data = Some(BTreeMap::from([("text".to_owned(), text)]));
         let (written, answer) = match before.clone() {
             None => {

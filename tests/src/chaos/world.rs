@@ -149,7 +149,10 @@ pub fn client(cluster: &Cluster) -> (Runtime, Client) {
     let client = runtime.block_on(async move {
         let options = kube::config::KubeConfigOptions::default();
         let config = kube::Config::from_custom_kubeconfig(file, &options).await;
-        Client::try_from(config.expect("a context")).expect("a client")
+        let mut config = config.expect("a context");
+        // What is refused is to be seen.
+        config.default_retry = false;
+        Client::try_from(config).expect("a client")
     });
     (runtime, client)
 }

@@ -137,7 +137,7 @@ pub fn remove(pod: &Path, container: &str) {
     for dir in &dirs {
         match fs::remove_dir(dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                eprintln!("cannot remove {}: {error}", dir.display());
+                super::say(format_args!("cannot remove {}: {error}", dir.display()));
                 is_gone = false;
             }
             _ => {}

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,7 @@ impl Container {
             ended: None,
             stop: None,
         };
-        if let Err(error) = container.spawn(pod) {
+        if let Err(error) = container.spawn_on_record(pod) {
             cgroup::remove(pod, &container.start.container);
             let text = match error.kind() {
                 io::ErrorKind::NotFound if container.start.program.contains('/') => {
@@ -103,9 +103,20 @@ impl Container {
                 finished_ms: container.attempt.started_ms,
                 failure: Some(Failure::Start(text)),
             });
+            container.write_record(pod);
         }
-        container.write_record(pod);
         container
+    }
+
+    /// Starts the program, and puts it on record: one that is not could not be found if the keeper were lost, so that it
+    /// must not run.
+    fn spawn_on_record(&mut self, pod: &Path) -> io::Result<()> {
+        self.spawn(pod)?;
+        record::write(&self.record(pod), &self.attempt).inspect_err(|_| {
+            process::tree(self.attempt.pid)
+                .into_iter()
+                .for_each(|pid| process::signal(pid, Signal::SIGKILL));
+        })
     }
 
     fn spawn(&mut self, pod: &Path) -> io::Result<()> {
@@ -195,8 +206,12 @@ impl Container {
         Ok(child)
     }
 
+    fn record(&self, pod: &Path) -> PathBuf {
+        record::file(pod, &self.attempt.container, self.attempt.attempt, "json")
+    }
+
     fn write_record(&self, pod: &Path) {
-        let path = record::file(pod, &self.attempt.container, self.attempt.attempt, "json");
+        let path = self.record(pod);
         if let Err(error) = record::write(&path, &self.attempt) {
             super::say(format_args!("cannot write {}: {error}", path.display()));
         }
