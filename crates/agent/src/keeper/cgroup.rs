@@ -59,10 +59,10 @@ impl Cgroup {
                 Ok(()) if made.dirs.contains(&dir) => {}
                 Ok(()) => made.dirs.push(dir),
                 Err(error) => {
-                    eprintln!(
+                    super::say(format_args!(
                         "no limit of {controller} for {container}: {}: {error}",
                         dir.display()
-                    );
+                    ));
                     if !made.dirs.contains(&dir) {
                         let _ = fs::remove_dir(&dir);
                     }
@@ -72,7 +72,9 @@ impl Cgroup {
         if !made.dirs.is_empty()
             && let Err(error) = record::write(&pod.join(container).join(RECORD), &made.dirs)
         {
-            eprintln!("cannot write down the groups of {container}: {error}");
+            super::say(format_args!(
+                "cannot write down the groups of {container}: {error}"
+            ));
         }
         made
     }
@@ -94,7 +96,7 @@ impl Cgroup {
         if let Some(home) = self.home.as_ref().filter(|_| !self.dirs.is_empty())
             && let Err(error) = fs::write(home.join("cgroup.procs"), "0")
         {
-            eprintln!("cannot return to {}: {error}", home.display());
+            super::say(format_args!("cannot return to {}: {error}", home.display()));
         }
     }
 

@@ -48,7 +48,10 @@ pub fn spawn(command: &mut Command, confine: &Confine, cgroup: &Cgroup) -> io::R
         };
         let pid = Pid::from_child(&child);
         if let Err(error) = prlimit(Some(pid), Resource::Data, limit) {
-            eprintln!("no limit of memory for process {}: {error}", child.id());
+            super::say(format_args!(
+                "no limit of memory for process {}: {error}",
+                child.id()
+            ));
         }
     }
     Ok(child)

@@ -121,7 +121,10 @@ impl Log {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_cut, true) {
-                    eprintln!("output is lost: cannot write {}: {error}", self.path.display());
+                    super::say(format_args!(
+                        "output is lost: cannot write {}: {error}",
+                        self.path.display()
+                    ));
                 }
             }
         }

@@ -5,6 +5,11 @@
 //! subreaper of all it starts, so that no daemon escapes it. Single-threaded and without a runtime: its memory is the
 //! price of a pod. It knows nothing of Kubernetes.
 
+#![deny(
+    clippy::print_stderr,
+    reason = "it panics where the log takes nothing: `say` does not"
+)]
+
 mod attach;
 pub mod cgroup;
 mod confine;
