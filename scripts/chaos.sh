@@ -4,7 +4,7 @@
 # all the time. Then it compares: what was acknowledged, what runs, and every dropped request with what was killed. Exit code
 # 0: nothing is lost or left behind, and every dropped request was inside something that was killed.
 #
-#   scripts/chaos.sh             # the long form: 6 rounds, over 10 minutes
+#   scripts/chaos.sh             # the long form: 6 rounds, about 10 minutes
 #   scripts/chaos.sh --short     # one short round; the tests run this form, too
 #   scripts/chaos.sh --seed 7    # other chances; the seed decides all acts and their instants, so a round can be repeated
 #
