@@ -147,6 +147,12 @@ fn lock(path: &Path) -> Result<fs::File, OpenError> {
         Err(fs::TryLockError::Error(error)) => return Err(refused(error)),
     }
     private(path)?;
+    // What names them is on disk, too, before anything in them is acknowledged.
+    for folder in path.ancestors().skip(1).take(2).filter(|folder| folder.is_dir()) {
+        fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(refused)?;
+    }
     Ok(lock)
 }
 
