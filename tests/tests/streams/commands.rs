@@ -36,7 +36,7 @@ fn commands_are_run_with_input_terminal_and_exit_code() {
 
         let mut command = kubectl.command(&["exec", "-it", "box", "--", "sh"]);
         let mut terminal = Terminal::start(&mut command, 31, 97);
-        terminal.enter("stty size; tty\n");
+        terminal.enter("until stty size | grep '^31'; do :; done; tty\n");
         terminal.wait_for("31 97\r\n");
         terminal.wait_for("/dev/pts/");
         terminal.resize(40, 120);
@@ -98,7 +98,8 @@ fn pods_are_run_from_a_terminal_and_removed() {
         let name = format!("shell-{number}");
         let mut command = kubectl.command(&words(&run(&name, &["-it"], &["sh"])));
         let mut terminal = Terminal::start(&mut command, 31, 97);
-        terminal.enter("stty size\n");
+        // kubectl first sends a size that is one too large each way, for a redraw.
+        terminal.enter("until stty size | grep '^31'; do :; done\n");
         terminal.wait_for("31 97\r\n");
         terminal.enter("exit 6\n");
         let (status, seen) = terminal.end();

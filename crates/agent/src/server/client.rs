@@ -5,10 +5,11 @@
 //! with `v5.channel.k8s.io` 255 with the number of a channel that the client closes. With SPDY each of these is a stream
 //! that the client opens, named by its header `streamType`.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::stream::{self, BoxStream, SplitSink};
+use futures::stream::{self, BoxStream, Peekable, SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
@@ -37,6 +38,9 @@ pub const PROTOCOLS: Protocols = Protocols {
 };
 /// How long a SPDY client may take to open its streams.
 const OPENING: Duration = Duration::from_secs(30);
+/// How long a WebSocket client may take to answer before it is told anything. kubectl reads while it still makes its
+/// streams, and throws away what comes for one that is not there yet.
+const ANSWER: Duration = Duration::from_millis(250);
 /// How long a WebSocket client may take to close its side after we have closed ours.
 const LINGER: Duration = Duration::from_secs(2);
 /// Longest message of a terminal's size.
@@ -114,6 +118,10 @@ impl Client {
     pub async fn open(upgrade: OnUpgrade, carrier: Carrier, wanted: Wanted) -> Result<Self, BoxError> {
         if carrier == Carrier::Channels {
             let (mut output, input) = upgrade::socket(upgrade).await?.split();
+            let mut input = input.peekable();
+            output.send(Message::Ping(Bytes::new())).await?;
+            // One that answers only when it is asked for more is told all the same.
+            let _ = tokio::time::timeout(ANSWER, Pin::new(&mut input).peek()).await;
             // An empty piece tells the client that the connection stands.
             let first = if wanted.stdout { STDOUT } else { OUTCOME };
             output
@@ -212,7 +220,7 @@ impl Client {
     }
 }
 
-fn messages(socket: stream::SplitStream<Socket>) -> BoxStream<'static, Input> {
+fn messages(socket: Peekable<SplitStream<Socket>>) -> BoxStream<'static, Input> {
     let messages = socket.take_while(|message| std::future::ready(message.is_ok()));
     let input = messages.filter_map(async |message| match message {
         Ok(Message::Binary(data)) => channel_input(data),
