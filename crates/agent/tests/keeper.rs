@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Parser;
-use coracle_agent::keeper::protocol::{Attempt, Confine, Failure, Request, Start, State};
+use coracle_agent::keeper::protocol::{Attempt, Confine, Failure, Request, Sandbox, Start, State};
 use coracle_agent::keeper::{self, record};
 use libtest_mimic::{Arguments, Trial};
 
@@ -71,6 +71,7 @@ fn main() -> ExitCode {
             a_fork_bomb_stays_in_its_container,
         ),
         test("used_up_memory_is_told", used_up_memory_is_told),
+        test("a_sandbox_has_no_way_out", a_sandbox_has_no_way_out),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
@@ -130,7 +131,7 @@ impl Client {
     }
 
     fn confined_shell(&mut self, container: &str, script: &str, confine: Confine) {
-        self.send(&Request::Start(Start {
+        self.send(&Request::Start(Box::new(Start {
             container: container.into(),
             program: "sh".into(),
             args: vec!["-c".into(), script.into()],
@@ -144,7 +145,7 @@ impl Client {
             log_limit: 1 << 20,
             confine,
             ..Start::default()
-        }));
+        })));
     }
 
     fn stop(&mut self, container: &str, grace_ms: u64) {
@@ -221,12 +222,12 @@ fn a_missing_program_is_a_start_failure() {
     let keeper = Keeper::start();
     let mut client = keeper.connect();
     let program = "no-such-program".to_owned();
-    client.send(&Request::Start(Start {
+    client.send(&Request::Start(Box::new(Start {
         container: "web".into(),
         program,
         dir: "/".into(),
         ..Start::default()
-    }));
+    })));
     let attempt = client.wait_end("web");
     assert_eq!(code(&attempt), 128);
     let text = "exec: \"no-such-program\": executable file not found in $PATH".to_owned();
@@ -533,6 +534,46 @@ fn used_up_memory_is_told() {
         assert_eq!((exit.code, exit.failure), (137, Some(Failure::OutOfMemory)));
         assert!(!keeper.dir.path().join("eater/cgroups").exists());
     }
+    client.exit();
+    keeper.end();
+}
+
+fn a_sandbox_has_no_way_out() {
+    if !keeper::landlock::is_available() {
+        eprintln!("skipped: this kernel has no Landlock");
+        return;
+    }
+    let keeper = Keeper::start();
+    let mut client = keeper.connect();
+    let folder = |name: &str| {
+        let path = keeper.dir.path().join(name);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("old"), name).unwrap();
+        path.to_string_lossy().into_owned()
+    };
+    let (own, given, other) = (folder("own"), folder("given"), folder("other"));
+    let confine = Confine {
+        sandbox: Some(Sandbox {
+            read: vec![given.clone()],
+            write: vec![own.clone()],
+        }),
+        ..Confine::default()
+    };
+    // A line for each thing that worked, in a child too.
+    let script = format!(
+        "cd {own}; sh -c 'cat old; echo x > new; cat {given}/old; echo x > {given}/new; cat {other}/old; ls {other}; \
+         ln -s {other} link; cat link/old; echo x > {other}/new; cat /etc/hosts > /dev/null; echo end' 2> /dev/null"
+    );
+    client.confined_shell("web", &script, confine);
+    assert_eq!(code(&client.wait_end("web")), 0);
+    let log = fs::read_to_string(keeper.file("web", "log")).unwrap();
+    let said: String = log.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!(said, "owngivenend", "{log}");
+    let is_there = |folder: &str| std::path::Path::new(folder).join("new").exists();
+    assert_eq!(
+        [is_there(&own), is_there(&given), is_there(&other)],
+        [true, false, false]
+    );
     client.exit();
     keeper.end();
 }

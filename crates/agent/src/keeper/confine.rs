@@ -12,6 +12,7 @@ use std::thread;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::cgroup::Cgroup;
+use super::landlock;
 use super::protocol::Confine;
 
 /// Starts it.
@@ -28,6 +29,9 @@ pub fn spawn(command: &mut Command, confine: &Confine, cgroup: &Cgroup) -> io::R
             cgroup.enter()?;
             if confine.no_new_privs {
                 nix::sys::prctl::set_no_new_privs()?;
+            }
+            if let Some(sandbox) = &confine.sandbox {
+                landlock::enter(sandbox)?;
             }
             command.spawn()
         };

@@ -15,6 +15,7 @@ pub mod cgroup;
 mod confine;
 mod connection;
 mod container;
+pub mod landlock;
 mod log;
 pub mod protocol;
 pub mod record;

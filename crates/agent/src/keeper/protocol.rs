@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub enum Request {
     /// Starts an attempt of a container. An attempt that is known already is not started again.
-    Start(Start),
+    Start(Box<Start>),
     /// Stops a container: its signal, then SIGKILL of all its processes. A later request can only shorten the grace.
     Stop {
         /// The container's name.
@@ -95,6 +95,18 @@ pub struct Confine {
     pub group: Option<u32>,
     /// No program that it runs gives it privileges (`su`, `sudo`, file capabilities).
     pub no_new_privs: bool,
+    /// The files it can get at; without one, all that its user can.
+    pub sandbox: Option<Sandbox>,
+}
+
+/// What a container in a sandbox gets at beside the system's programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Sandbox {
+    /// Files and folders that it may read and run.
+    pub read: Vec<String>,
+    /// Those that it may also change.
+    pub write: Vec<String>,
 }
 
 /// What the standard input of a container is.

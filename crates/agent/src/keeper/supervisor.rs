@@ -234,7 +234,7 @@ impl Supervisor {
                         let clients = old.attached_mut().abandon();
                         self.release(clients, old.exit_code());
                     }
-                    self.containers.insert(name, Container::start(&self.pod, start));
+                    self.containers.insert(name, Container::start(&self.pod, *start));
                 }
                 self.announce();
             }

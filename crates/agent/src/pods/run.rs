@@ -157,7 +157,7 @@ impl Worker {
             notes.normal("StandIn", text);
         }
         notes.normal("Created", "Container created");
-        self.link.as_ref()?.send(Request::Start(start));
+        self.link.as_ref()?.send(Request::Start(Box::new(start)));
         None
     }
 

@@ -120,6 +120,9 @@ impl Worker {
             if let Some(text) = start::not_enforced(&self.spec()) {
                 self.notes.warning("NotEnforced", text);
             }
+            if let Some(text) = start::sandbox_not_enforced(&self.pod) {
+                self.notes.warning("NotEnforced", text);
+            }
             self.place = Some(Arc::new(place));
             // So that the user sees an address and ContainerCreating at once; a failure is made good by the step's end.
             let _ = self.write_status().await;

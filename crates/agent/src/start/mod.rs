@@ -7,6 +7,7 @@ mod access;
 mod command;
 mod environment;
 mod fields;
+mod filesystem;
 mod objects;
 mod security;
 mod services;
@@ -25,6 +26,7 @@ use crate::keeper::protocol::{Input, Start};
 use crate::process::{CONTAINER_MARK, POD_MARK};
 use crate::sandbox::Place;
 
+pub use filesystem::not_enforced as sandbox_not_enforced;
 pub use objects::Objects;
 pub use security::not_enforced;
 pub use services::of_pod as services_of_pod;
@@ -93,7 +95,7 @@ pub fn prepare(
     image: &Image,
     objects: &Objects,
 ) -> Result<Start, StartError> {
-    let confine = security::confine(site, container)?;
+    let mut confine = security::confine(site, container)?;
     let volumes = volumes::prepare(site, objects)?;
     let groups = security::groups(site)?;
     if !groups.is_empty() {
@@ -101,7 +103,7 @@ pub fn prepare(
     }
     let root = volumes::link_mounts(site.dir, container, &volumes)?;
     let dir = match container.working_dir.as_deref().filter(|dir| !dir.is_empty()) {
-        None => root,
+        None => root.clone(),
         Some(dir) if Path::new(dir).is_dir() => PathBuf::from(dir),
         Some(dir) => {
             return Err(StartError::Create(format!(
@@ -115,6 +117,17 @@ pub fn prepare(
         env.insert(variable, path.to_string_lossy().into_owned());
     }
     let (program, args) = command::build(site, container, image, &env)?;
+    if filesystem::is_asked_for(site.pod)? {
+        let temporary = root.to_string_lossy().into_owned();
+        env.entry("TMPDIR".to_owned()).or_insert(temporary);
+        confine.sandbox = Some(filesystem::sandbox(
+            site,
+            container,
+            [&program, &*dir.to_string_lossy()],
+            &root,
+            &volumes,
+        ));
+    }
     // Last, so that nothing can override them: by these marks strays are found.
     env.insert(POD_MARK.to_owned(), site.place.uid.clone());
     env.insert(CONTAINER_MARK.to_owned(), container.name.clone());

@@ -34,6 +34,7 @@ pub fn confine(site: &Site<'_>, container: &Container) -> Result<Confine, StartE
         user,
         group,
         no_new_privs: !escalates,
+        sandbox: None,
     })
 }
 
