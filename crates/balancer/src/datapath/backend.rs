@@ -28,6 +28,8 @@ pub struct Backend {
     owner: Arc<str>,
     /// Connections, those being opened included, of all threads.
     open: AtomicU32,
+    /// Counts the backends of this process: the smaller, the longer it has been known.
+    born: u64,
     /// Whether no route of the newest table offers it.
     draining: AtomicBool,
     /// Its time is over: an opaque connection that it ends from now on is cut.
@@ -75,7 +77,9 @@ pub enum BackendState {
 
 impl Backend {
     pub(super) fn new(addr: SocketAddr, owner: Arc<str>, notify: Arc<dyn Fn() + Send + Sync>) -> Self {
+        static BORN: AtomicU64 = AtomicU64::new(0);
         Self {
+            born: BORN.fetch_add(1, Ordering::Relaxed),
             addr,
             owner,
             open: AtomicU32::new(0),
@@ -112,6 +116,11 @@ impl Backend {
 
     pub(super) fn is_overdue(&self) -> bool {
         self.overdue.load(Ordering::SeqCst)
+    }
+
+    /// Orders backends by how long they have been known, the oldest first.
+    pub(super) fn born(&self) -> u64 {
+        self.born
     }
 
     pub(super) fn open(&self) -> u32 {

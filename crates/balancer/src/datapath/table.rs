@@ -131,6 +131,22 @@ impl Route {
         }
     }
 
+    /// The backend for a request that another one broke: the one known longest. New pods that crash do so one after the
+    /// other, and a request may be sent again only so often.
+    pub fn choose_again(
+        &self,
+        turn: usize,
+        now: u64,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Option<&Arc<Offer>> {
+        if self.affinity.is_some() {
+            return self.choose(turn, now, client);
+        }
+        self.offers
+            .iter()
+            .min_by_key(|offer| (offer.backend.is_suspect(now), offer.backend.born()))
+    }
+
     /// The backend with the fewest connections, the first such one from `start` on. Of many backends only so many are
     /// looked at. Those that lately refused a connection come last.
     fn least_loaded(&self, start: usize, now: u64) -> Option<&Arc<Offer>> {
@@ -219,6 +235,28 @@ mod tests {
         route.offers[1].backend.suspect(200);
         assert!(choose(&route, 0, 50).is_some());
         assert!(choose(&self::route(0), 5, 0).is_none());
+    }
+
+    #[test]
+    fn a_broken_request_goes_to_the_backend_known_longest() {
+        let route = route(3);
+        let again = |now| {
+            route
+                .choose_again(0, now, || panic!("nobody asks for the client"))
+                .unwrap()
+        };
+        let oldest = again(0).clone();
+        let _busy = [Lease::new(oldest.clone(), 0), Lease::new(oldest.clone(), 0)];
+        assert!(
+            route
+                .offers
+                .iter()
+                .all(|offer| offer.backend.born() >= oldest.backend.born())
+        );
+        assert!(Arc::ptr_eq(again(0), &oldest));
+        oldest.backend.suspect(100);
+        assert!(!Arc::ptr_eq(again(99), &oldest));
+        assert!(Arc::ptr_eq(again(100), &oldest));
     }
 
     #[test]

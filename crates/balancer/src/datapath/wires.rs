@@ -57,6 +57,8 @@ pub struct Wires {
     deadline: u64,
     /// A request has begun of which no backend has taken a byte.
     asking: bool,
+    /// A backend has broken the request under way, which is to be sent again.
+    again: bool,
     /// Where its thread counts the route's clients.
     clients: Arc<Tally>,
 }
@@ -81,6 +83,7 @@ impl Wires {
             not_before: 0,
             deadline: 0,
             asking: false,
+            again: false,
             clients,
         }
     }
@@ -131,7 +134,13 @@ impl Wires {
         };
         for _ in 0..route.len() {
             core.turn = core.turn.wrapping_add(1);
-            let Some(offer) = route.choose(core.turn, core.now, || self.client.peer()) else {
+            let client = || self.client.peer();
+            let chosen = if self.again {
+                route.choose_again(core.turn, core.now, client)
+            } else {
+                route.choose(core.turn, core.now, client)
+            };
+            let Some(offer) = chosen else {
                 return false;
             };
             let backend = &offer.backend;
@@ -372,6 +381,7 @@ impl Wires {
     /// A request begins: it counts for the backend that takes its first byte.
     pub fn asking(&mut self) {
         self.asking = true;
+        self.again = false;
     }
 
     /// The request is to be sent again, elsewhere: the backend has broken the connection before it answered.
@@ -380,6 +390,7 @@ impl Wires {
             leg.lease.tally().add(Counter::Replays, 1);
         }
         self.asking = true;
+        self.again = true;
     }
 
     /// The head of the answer has come, so long after the request.
