@@ -133,15 +133,18 @@ fn a_backend_that_is_offered_again_is_trusted_again() {
 fn a_frozen_backend_holds_only_its_own_clients_up() {
     let (frozen, well) = (Server::new(), Server::new());
     let mut balancer = Balancer::to(&[&frozen]);
-    let (mut idle, mut waiting, mut leaving) = (balancer.client(), balancer.client(), balancer.client());
+    // Each connects when it has something to say: a silent one gets a backend, too, after a while.
+    let mut idle = balancer.client();
     idle.say(GET);
     let mut accepted = frozen.accept();
     accepted.hear(GET);
     accepted.say(OK);
     idle.hear(OK);
+    let mut waiting = balancer.client();
     waiting.say(GET);
     let mut at_waiting = frozen.accept();
     at_waiting.hear(GET);
+    let mut leaving = balancer.client();
     leaving.say(POST);
     let mut at_leaving = frozen.accept();
     at_leaving.hear(POST);
