@@ -67,7 +67,6 @@ END {
     ratios("keep-alive: CPU/request", "keep-alive/cpu", "us", "0.93", "0.95")
     ratios("keep-alive: requests/s", "keep-alive/rate", "", ">1.0", ">1.0")
     ratios("fixed rate: p99", "fixed-rate/p99", "us", "0.9", "1.0")
-    ratios("fixed rate: no CPU/request", "fixed-rate/wait", "us", "", "")
     ratios("close: CPU/request", "close/cpu", "us", "0.90", "0.90")
     ratios("close: requests/s", "close/rate", "", "", "")
     ratios("1 MiB: CPU/request", "large/cpu", "us", "0.5", "0.5")

@@ -136,14 +136,6 @@ ticks() {
     echo $total
 }
 
-# How long NAME's threads have been ready to run and had no processor, in nanoseconds.
-waited() {
-    local process
-    for process in $(processes "$1"); do
-        cat "/proc/$process/task/"*/schedstat
-    done | awk '{ sum += $2 } END { printf "%d\n", sum }'
-}
-
 # Private memory of NAME, in kB.
 memory() {
     local process
@@ -185,17 +177,11 @@ interleave() {
     done
 }
 
-# The 99th percentile of NAME at a fixed rate, and how much of a request's time its process waited for a processor.
+# The 99th percentile of NAME at a fixed rate.
 tail_latency() {
-    local quantiles before after
-    before=$(waited "$2")
+    local quantiles
     quantiles=$($tool rate "$host:${port[$2]}" "$4" $((seconds * 2)))
-    after=$(waited "$2")
     note "$1/p99" "$2" "$3" "${quantiles#* }"
-    if [ "$2" != direct ]; then
-        note "$1/wait" "$2" "$3" \
-            "$(awk -v t=$((after - before)) -v n=$(($4 * seconds * 2)) 'BEGIN { print t / 1000 / n }')"
-    fi
 }
 
 # Memory and CPU of NAME with connections that are idle after one request each.
