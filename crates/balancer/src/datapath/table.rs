@@ -131,10 +131,11 @@ impl Route {
         }
     }
 
-    /// The backend for a request that another one broke: the one known longest. New pods that crash do so one after the
-    /// other, and a request may be sent again only so often.
+    /// The backend for a request that `broken` did not answer: of the others, the one known longest. New pods that crash do
+    /// so one after the other, and a request may be sent again only so often.
     pub fn choose_again(
         &self,
+        broken: &Arc<Backend>,
         turn: usize,
         now: u64,
         client: impl FnOnce() -> Option<IpAddr>,
@@ -142,9 +143,11 @@ impl Route {
         if self.affinity.is_some() {
             return self.choose(turn, now, client);
         }
-        self.offers
-            .iter()
-            .min_by_key(|offer| (offer.backend.is_suspect(now), offer.backend.born()))
+        self.offers.iter().min_by_key(|offer| {
+            let backend = &offer.backend;
+            let is_broken = Arc::ptr_eq(backend, broken);
+            (backend.is_suspect(now), is_broken, backend.born())
+        })
     }
 
     /// The backend with the fewest connections, the first such one from `start` on. Of many backends only so many are
@@ -240,23 +243,22 @@ mod tests {
     #[test]
     fn a_broken_request_goes_to_the_backend_known_longest() {
         let route = route(3);
-        let again = |now| {
+        let again = |broken: &Arc<Offer>, now| {
             route
-                .choose_again(0, now, || panic!("nobody asks for the client"))
+                .choose_again(&broken.backend, 0, now, || panic!("nobody asks for the client"))
                 .unwrap()
         };
-        let oldest = again(0).clone();
+        let mut by_age = route.offers.clone();
+        by_age.sort_by_key(|offer| offer.backend.born());
+        let [oldest, second, third] = &by_age[..] else {
+            panic!("three backends")
+        };
         let _busy = [Lease::new(oldest.clone(), 0), Lease::new(oldest.clone(), 0)];
-        assert!(
-            route
-                .offers
-                .iter()
-                .all(|offer| offer.backend.born() >= oldest.backend.born())
-        );
-        assert!(Arc::ptr_eq(again(0), &oldest));
+        assert!(Arc::ptr_eq(again(third, 0), oldest));
+        assert!(Arc::ptr_eq(again(oldest, 0), second));
         oldest.backend.suspect(100);
-        assert!(!Arc::ptr_eq(again(99), &oldest));
-        assert!(Arc::ptr_eq(again(100), &oldest));
+        assert!(Arc::ptr_eq(again(third, 99), second));
+        assert!(Arc::ptr_eq(again(third, 100), oldest));
     }
 
     #[test]

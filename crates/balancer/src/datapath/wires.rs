@@ -57,8 +57,8 @@ pub struct Wires {
     deadline: u64,
     /// A request has begun of which no backend has taken a byte.
     asking: bool,
-    /// A backend has broken the request under way, which is to be sent again.
-    again: bool,
+    /// The backend that has broken the request under way, which is to be sent again.
+    broken: Option<Arc<Backend>>,
     /// Where its thread counts the route's clients.
     clients: Arc<Tally>,
 }
@@ -83,7 +83,7 @@ impl Wires {
             not_before: 0,
             deadline: 0,
             asking: false,
-            again: false,
+            broken: None,
             clients,
         }
     }
@@ -135,10 +135,9 @@ impl Wires {
         for _ in 0..route.len() {
             core.turn = core.turn.wrapping_add(1);
             let client = || self.client.peer();
-            let chosen = if self.again {
-                route.choose_again(core.turn, core.now, client)
-            } else {
-                route.choose(core.turn, core.now, client)
+            let chosen = match &self.broken {
+                Some(broken) => route.choose_again(broken, core.turn, core.now, client),
+                None => route.choose(core.turn, core.now, client),
             };
             let Some(offer) = chosen else {
                 return false;
@@ -381,16 +380,16 @@ impl Wires {
     /// A request begins: it counts for the backend that takes its first byte.
     pub fn asking(&mut self) {
         self.asking = true;
-        self.again = false;
+        self.broken = None;
     }
 
     /// The request is to be sent again, elsewhere: the backend has broken the connection before it answered.
     pub fn asking_again(&mut self) {
         if let Some(leg) = &self.leg {
             leg.lease.tally().add(Counter::Replays, 1);
+            self.broken = Some(leg.lease.backend().clone());
         }
         self.asking = true;
-        self.again = true;
     }
 
     /// The head of the answer has come, so long after the request.
