@@ -3,7 +3,7 @@
 #
 #   scripts/bench-balancer.sh            # 7 rounds, about 6 minutes
 #   scripts/bench-balancer.sh --short    # 3 rounds of half the length, under 2 minutes; coarse
-#   scripts/bench-balancer.sh --tail     # the p99 alone, which varies most: 21 rounds, about 10 minutes
+#   scripts/bench-balancer.sh --tail     # the p99 alone, which varies most: 41 short rounds, about 10 minutes
 #
 # Every round measures each of them once, in turn, and a result is compared with haproxy's of the same round only; the
 # table has the median of these ratios and, in brackets, the least and the greatest. CPU is the balancer's own (user and
@@ -17,7 +17,7 @@ PATH=$PATH:/usr/sbin:/sbin
 rounds=7 seconds=2 tail=
 case ${1:-} in
     --short) rounds=3 seconds=1 ;;
-    --tail) rounds=21 tail=yes ;;
+    --tail) rounds=41 seconds=1 tail=yes ;;
     '') ;;
     *) sed -n 's/^# \{0,1\}//; 2,5p' "$0"; exit 2 ;;
 esac

@@ -4,6 +4,7 @@
 //! them. Finds a backend, retries elsewhere as long as nothing has been sent, and waits when there is none.
 
 mod estate;
+mod leg;
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -20,21 +21,7 @@ use super::table::Route;
 use super::worker::{Side, token};
 
 pub use estate::{Ends, WiresEstate};
-
-/// A connection to a backend. The socket closes before the count falls.
-pub struct Leg {
-    pub socket: Socket,
-    pub lease: Lease,
-    pub generation: u32,
-    /// It is known to be established.
-    connected: bool,
-    /// Bytes have passed in either direction since the last message boundary.
-    used: bool,
-    /// The backend has said something on it.
-    heard: bool,
-    /// Since when it is idle, on the datapath's clock.
-    idle_since: u64,
-}
+pub use leg::Leg;
 
 /// The two ends.
 pub struct Wires {
@@ -170,15 +157,7 @@ impl Wires {
         epoll::add(&core.epoll, socket.as_fd(), data, INTEREST)?;
         self.leave = false;
         self.wake_at(core, core.now + core.times.connect);
-        self.leg = Some(Leg {
-            socket,
-            lease,
-            generation,
-            connected: false,
-            used: false,
-            heard: false,
-            idle_since: core.now,
-        });
+        self.leg = Some(Leg::new(socket, lease, generation, core.now));
         Ok(())
     }
 
@@ -238,20 +217,13 @@ impl Wires {
 
     /// Whether the backend connection, idle between messages, may get another request.
     pub fn is_fresh(&self, core: &Core) -> bool {
-        self.leg.as_ref().is_some_and(|leg| {
-            let idle = core.now.saturating_sub(leg.idle_since);
-            !self.leave
-                && idle <= core.times.fresh
-                && !(leg.connected && (leg.socket.is_readable() || leg.socket.is_shut()))
-                && (idle <= core.times.peek || !leg.connected || !leg.socket.has_news())
-        })
+        !self.leave && self.leg.as_ref().is_some_and(|leg| leg.is_fresh(core))
     }
 
     /// A message boundary: nothing is under way on the backend connection.
     pub fn at_boundary(&mut self, core: &Core) {
         if let Some(leg) = &mut self.leg {
-            leg.used = false;
-            leg.idle_since = core.now;
+            leg.at_boundary(core.now);
         }
     }
 
@@ -357,24 +329,11 @@ impl Wires {
     }
 
     /// Reads from the backend.
-    pub fn receive(&mut self, core: &mut Core, scratch: &mut [u8]) -> Received {
-        let Some(leg) = &mut self.leg else {
-            return Received::Nothing;
-        };
-        if !leg.connected {
-            return Received::Nothing;
+    pub fn receive(&mut self, core: &Core, scratch: &mut [u8]) -> Received {
+        match &mut self.leg {
+            Some(leg) => leg.receive(core.now, scratch),
+            None => Received::Nothing,
         }
-        let received = leg.socket.receive(scratch);
-        if let Received::Bytes(count) = received {
-            if !leg.heard {
-                leg.heard = true;
-                leg.lease.backend().answers();
-            }
-            leg.used = true;
-            leg.idle_since = core.now;
-            leg.lease.tally().add(Counter::Sent, count as u64);
-        }
-        received
     }
 
     /// A request begins: it counts for the backend that takes its first byte.

@@ -2,12 +2,14 @@
 //! through a WebSocket.
 //!
 //! Flows in: bytes. Flows out: streams that the client opens, each with headers and data both ways. `frame` and
-//! `headers` do no I/O; `connection` moves bytes. There is no flow control: clients (`moby/spdystream`) know none, so a
-//! stream that is not read holds up its connection, and nothing is ever buffered without bound. Streams are never opened
-//! from here.
+//! `headers` do no I/O; `connection` moves bytes, `stream` is what its user has. There is no flow control: clients
+//! (`moby/spdystream`) know none, so a stream that is not read holds up its connection, and nothing is ever buffered
+//! without bound. Streams are never opened from here.
 
 mod connection;
 mod frame;
 mod headers;
+mod stream;
 
-pub use connection::{Connection, Reader, Reset, Stream, Transport, Writer};
+pub use connection::{Connection, Transport};
+pub use stream::{Reader, Reset, Stream, Writer};
