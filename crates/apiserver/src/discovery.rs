@@ -163,7 +163,7 @@ fn groups(registry: &Registry) -> Groups {
     for review in &REVIEWS {
         groups.entry((review.group, "v1")).or_default().push(Entry {
             name: review.plural.to_owned(),
-            namespaced: false,
+            namespaced: review.namespaced,
             singular: "",
             short_names: &[],
             categories: &[],

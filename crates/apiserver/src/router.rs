@@ -48,7 +48,7 @@ async fn route(core: Arc<Core>, mut request: Request) -> Result<Response, Failur
         Path::Object(path) => match review::at(&path) {
             Some(review) if request.method() == Method::POST => {
                 let (parts, body) = request.into_parts();
-                review::answer(&core, (review, &path.version), &identity, &parts.headers, body).await
+                review::answer(&core, (review, &path), &identity, &parts.headers, body).await
             }
             Some(_) => Err(Failure::MethodNotAllowed),
             None => match metrics::at(&path) {

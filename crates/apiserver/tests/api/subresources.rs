@@ -252,3 +252,57 @@ async fn reviews_answer_in_every_format() {
         .await;
     assert_eq!(may["status"]["allowed"], true);
 }
+
+#[tokio::test]
+async fn access_of_others_is_reviewed() {
+    let door = Door::open().await;
+    let group = "/apis/authorization.k8s.io/v1";
+    let everywhere = format!("{group}/subjectaccessreviews");
+    let local = format!("{group}/namespaces/default/localsubjectaccessreviews");
+    let question = json!({ "spec": {
+        "user": "jane", "resourceAttributes": { "namespace": "default", "verb": "get", "resource": "pods" },
+    } });
+    for (path, namespace) in [(&everywhere, json!(null)), (&local, json!("default"))] {
+        let (status, answer) = door.post(path, &question).await;
+        assert_eq!(
+            (status, &answer["status"]["allowed"]),
+            (StatusCode::CREATED, &json!(true))
+        );
+        assert_eq!(answer["metadata"]["namespace"], namespace);
+        assert_eq!(answer["spec"], question["spec"]);
+    }
+    let mut nobody = question.clone();
+    nobody["spec"]["user"] = json!("system:anonymous");
+    assert_eq!(
+        door.post(&everywhere, &nobody).await.1["status"]["allowed"],
+        false
+    );
+    let mut elsewhere = question;
+    elsewhere["spec"]["resourceAttributes"]["namespace"] = json!("other");
+    for (path, body, why) in [
+        (
+            &local,
+            elsewhere,
+            "LocalSubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes.namespace: \
+             Invalid value: \"other\": must match metadata.namespace",
+        ),
+        (
+            &everywhere,
+            json!({ "spec": { "nonResourceAttributes": { "path": "/logs", "verb": "get" } } }),
+            "SubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.user: Invalid value: \"\": \
+             at least one of user or group must be specified",
+        ),
+    ] {
+        let (status, refused) = door.post(path, &body).await;
+        assert_eq!(
+            (status, refused["message"].as_str()),
+            (StatusCode::UNPROCESSABLE_ENTITY, Some(why))
+        );
+    }
+    let (_, list) = door.get(group).await;
+    let names: Vec<_> = list["resources"].as_array().into_iter().flatten().collect();
+    let local = names
+        .iter()
+        .find(|entry| entry["name"] == "localsubjectaccessreviews");
+    assert_eq!(local.map(|entry| &entry["namespaced"]), Some(&json!(true)));
+}
