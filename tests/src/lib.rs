@@ -7,6 +7,7 @@
 pub mod chaos;
 mod child;
 pub mod cluster;
+pub mod followers;
 pub mod http;
 pub mod interrupt;
 pub mod kubectl;

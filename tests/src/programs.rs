@@ -8,15 +8,20 @@ pub fn coracle() -> PathBuf {
     if let Some(path) = std::env::var_os("CORACLE") {
         return path.into();
     }
+    beside("coracle")
+}
+
+/// A program of this repository that cargo put beside this one.
+pub fn beside(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a running program has a path");
     // Tests are in target/PROFILE/deps, our own program beside it.
     let path = own
         .ancestors()
         .skip(1)
         .take(2)
-        .map(|folder| folder.join("coracle"))
+        .map(|folder| folder.join(name))
         .find(|path| path.is_file());
-    path.expect("coracle is not built: `cargo build` does it, or run scripts/test.sh")
+    path.unwrap_or_else(|| panic!("{name} is not built: `cargo build` does it, or run scripts/test.sh"))
 }
 
 /// A program of the machine.
@@ -113,8 +118,13 @@ pub fn minor_version(kubectl: &Path) -> Option<u32> {
         .ok()
 }
 
+/// A file of `tests/clients`.
+pub fn client(name: &str) -> PathBuf {
+    repository().join("tests/clients").join(name)
+}
+
 /// A library or program that scripts/test.sh fetched.
-pub fn fetched(name: &str) -> PathBuf {
+fn fetched(name: &str) -> PathBuf {
     let path = tools().join(name);
     assert!(
         path.exists(),
@@ -122,6 +132,18 @@ pub fn fetched(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// A Python that has the official client library.
+pub fn python_client() -> Command {
+    let mut python = Command::new(find("python3"));
+    python.env("PYTHONPATH", fetched("python"));
+    python
+}
+
+/// @kubernetes/client-node, for Node's `import`.
+pub fn node_library() -> PathBuf {
+    fetched("node_modules/@kubernetes/client-node/dist/index.js")
 }
 
 /// Where scripts/test.sh puts what it fetches.

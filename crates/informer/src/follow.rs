@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::Api;
 use kube::runtime::watcher::{self, Event};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -16,8 +17,9 @@ use crate::cache::{Resource, Shared};
 
 /// Pause after the first failure in a row; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause: how late, at worst, a loop notices that the server is back.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause: how late, at worst, a loop notices that the server is back. The server is on this machine, so trying
+/// costs little.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Keeps the cache complete until `stop`.
 pub(crate) async fn follow<K: Resource>(api: Api<K>, shared: Arc<Shared<K>>, stop: CancellationToken) {
@@ -51,6 +53,7 @@ async fn watch<K: Resource>(api: Api<K>, shared: &Shared<K>) {
     let mut events = pin!(watcher::watcher(api, watcher::Config::default()));
     let mut listed = Vec::new();
     let mut pause = FIRST_PAUSE;
+    let mut tried = Instant::now();
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Init) => {
@@ -64,9 +67,14 @@ async fn watch<K: Resource>(api: Api<K>, shared: &Shared<K>) {
             Ok(Event::Apply(object)) => shared.applied(object),
             Ok(Event::Delete(object)) => shared.deleted(object),
             Err(error) => {
+                // A watch says nothing while nothing changes: that it lasted shows that the server was there.
+                if tried.elapsed() > LONGEST_PAUSE {
+                    pause = FIRST_PAUSE;
+                }
                 report(&error, pause);
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
+                tried = Instant::now();
                 continue;
             }
         }
@@ -79,6 +87,7 @@ fn report(error: &watcher::Error, pause: Duration) {
         watcher::Error::WatchError(status) if status.code == 410 => {
             debug!(%error, "the watch is too far behind: listing again");
         }
-        _ => warn!(%error, ?pause, "cannot follow the server: trying again"),
+        _ if pause == FIRST_PAUSE => warn!(%error, "cannot follow the server: trying again"),
+        _ => debug!(%error, ?pause, "still cannot follow the server"),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use coracle_tests::Cluster;
+use coracle_tests::{Cluster, programs};
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
@@ -43,7 +43,7 @@ async fn kube_rs_does_everything() {
 
 /// Lists, creates, watches, patches, applies and deletes an object of every kind that discovery tells of.
 async fn every_kind(client: &Client) -> Result {
-    let text = std::fs::read_to_string(super::file("kinds.json"))?;
+    let text = std::fs::read_to_string(programs::client("kinds.json"))?;
     let specs: BTreeMap<String, Value> = serde_json::from_str(&text)?;
     let discovery = Discovery::new(client.clone()).run().await?;
     let mut done = Vec::new();

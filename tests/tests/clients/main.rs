@@ -3,7 +3,6 @@
 
 mod kube_rs;
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use coracle_tests::{Cluster, programs};
@@ -26,11 +25,6 @@ fn passes(parts: &[&str], program: impl Fn(&Cluster) -> Command) {
     cluster.stop();
 }
 
-/// A file of `tests/clients`.
-fn file(name: &str) -> PathBuf {
-    programs::repository().join("tests/clients").join(name)
-}
-
 #[test]
 fn the_python_client_does_everything() {
     let parts = [
@@ -40,11 +34,9 @@ fn the_python_client_does_everything() {
         "errors: as upstream's",
     ];
     passes(&parts, |cluster| {
-        let mut command = Command::new(programs::find("python3"));
-        command
-            .arg(file("client.py"))
-            .arg(cluster.home().join("discovery"));
-        command.env("PYTHONPATH", programs::fetched("python"));
+        let mut command = programs::python_client();
+        command.arg(programs::client("client.py"));
+        command.arg(cluster.home().join("discovery"));
         command
     });
 }
@@ -59,10 +51,21 @@ fn the_javascript_client_does_everything() {
     ];
     passes(&parts, |_| {
         let mut command = Command::new(programs::find("node"));
-        command.arg(file("client.mjs"));
-        command.arg(programs::fetched(
-            "node_modules/@kubernetes/client-node/dist/index.js",
-        ));
+        command.arg(programs::client("client.mjs"));
+        command.arg(programs::node_library());
         command
     });
+}
+
+#[test]
+fn informers_miss_nothing_when_history_is_compacted_and_the_server_crashes() {
+    let output = Command::new(programs::beside("client-watch"))
+        .arg("--short")
+        .output()
+        .expect("it is built");
+    let (said, complained) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{said}{complained}");
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-type Answer = UnsyncBoxBody<Bytes, Infallible>;
+type Answer = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// The server's side.
 pub struct Server {
@@ -24,7 +24,7 @@ pub struct Server {
 struct State {
     revision: u64,
     objects: Vec<Value>,
-    /// Lists that are still to be refused.
+    /// Requests that are still to be refused.
     refusals: usize,
     lists: usize,
 }
@@ -33,7 +33,7 @@ struct State {
 pub struct Watch {
     /// The revision after which it wants changes.
     pub after: String,
-    events: mpsc::UnboundedSender<Bytes>,
+    events: mpsc::UnboundedSender<Result<Bytes, std::io::Error>>,
 }
 
 impl Server {
@@ -61,7 +61,7 @@ impl Server {
         state.objects = objects.to_vec();
     }
 
-    /// Lists are refused so many times.
+    /// Requests are refused so many times.
     pub fn refuse(&self, times: usize) {
         self.state.lock().refusals = times;
     }
@@ -81,7 +81,13 @@ impl Watch {
     /// Sends a change: `ADDED`, `MODIFIED`, `DELETED`.
     pub fn send(&self, kind: &str, object: &Value) {
         let line = format!("{}\n", json!({"type": kind, "object": object}));
-        self.events.send(line.into()).expect("the client watches");
+        self.events.send(Ok(line.into())).expect("the client watches");
+    }
+
+    /// Breaks the connection.
+    pub fn fail(&self) {
+        let error = std::io::ErrorKind::ConnectionReset;
+        self.events.send(Err(error.into())).expect("the client watches");
     }
 
     /// Says that the revision is too old.
@@ -119,29 +125,36 @@ fn answer(
             .find(|pair| pair.0 == name)
             .map(|pair| pair.1)
     };
-    if parameter("watch") == Some("true") {
+    let is_watch = parameter("watch") == Some("true");
+    let mut state = state.lock();
+    state.lists += usize::from(!is_watch);
+    if state.refusals > 0 {
+        state.refusals -= 1;
+        let mut refusal = Response::new(full("not now".into()));
+        *refusal.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        return refusal;
+    }
+    if is_watch {
         let (events, mut lines) = mpsc::unbounded_channel();
         let after = parameter("resourceVersion").unwrap_or_default().to_owned();
         let _ = opened.send(Watch { after, events });
         let frames = futures::stream::poll_fn(move |context| {
             lines
                 .poll_recv(context)
-                .map(|line| line.map(|line| Ok(Frame::data(line))))
+                .map(|line| line.map(|line| line.map(Frame::data)))
         });
         return Response::new(StreamBody::new(frames).boxed_unsync());
-    }
-    let mut state = state.lock();
-    state.lists += 1;
-    if state.refusals > 0 {
-        state.refusals -= 1;
-        let mut refusal = Response::new(Full::new(Bytes::from_static(b"not now")).boxed_unsync());
-        *refusal.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
-        return refusal;
     }
     let list = json!({
         "kind": "ConfigMapList", "apiVersion": "v1",
         "metadata": {"resourceVersion": state.revision.to_string()},
         "items": state.objects,
     });
-    Response::new(Full::new(Bytes::from(list.to_string())).boxed_unsync())
+    Response::new(full(list.to_string()))
+}
+
+fn full(text: String) -> Answer {
+    Full::new(Bytes::from(text))
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }

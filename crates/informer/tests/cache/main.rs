@@ -155,10 +155,26 @@ async fn a_server_that_refuses_is_asked_again_and_again_but_not_in_haste() {
     let setup = begin(&[object("a", 3, "red")], 12);
     setup.informer.synced().await;
     assert_eq!(setup.server.lists(), 13);
-    // 50 ms doubled seven times, then four pauses of 5 s.
-    let expected = 6.35 + 25.0;
+    // 50 ms doubled four times, then seven pauses of 1 s.
+    let expected = 1.55 + 7.0;
     let waited = begin_time.elapsed().as_secs_f64();
     assert!((waited - expected).abs() < 0.1, "{waited}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_again_and_again_is_missed_no_longer_each_time() {
+    let (mut setup, mut watch) = start(&[object("a", 3, "red")]).await;
+    for _ in 0..10 {
+        // Nothing changes meanwhile.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        setup.server.refuse(2);
+        let gone = Instant::now();
+        watch.fail();
+        watch = setup.server.watch().await;
+        // The break, and two refusals.
+        assert_eq!(gone.elapsed(), Duration::from_millis(50 + 100 + 200));
+    }
+    assert_eq!(setup.server.lists(), 1);
 }
 
 #[tokio::test(start_paused = true)]
