@@ -30,6 +30,8 @@ pub struct Options {
     pub detached: bool,
     /// Pods listen on their declared ports.
     pub declared_ports: bool,
+    /// Pods are only pretended to run.
+    pub fake_pods: bool,
     /// How long a node's agent may be silent, in seconds; `None`: as users have it.
     pub node_grace: Option<u32>,
     /// In which folder everything of it is; `None`: where temporary files are.
@@ -45,6 +47,7 @@ impl Default for Options {
             user: User::Same,
             detached: false,
             declared_ports: false,
+            fake_pods: false,
             node_grace: None,
             within: None,
             kubectl: None,
@@ -115,6 +118,9 @@ impl Cluster {
         }
         if self.options.declared_ports {
             command.arg("--pod-ports=declared");
+        }
+        if self.options.fake_pods {
+            command.arg("--fake-pods");
         }
         if let Some(seconds) = self.options.node_grace {
             command.arg(format!("--node-monitor-grace-period={seconds}s"));

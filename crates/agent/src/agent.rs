@@ -13,7 +13,7 @@ use crate::node::{Config, DEFAULT_MAX_PODS, Node};
 use crate::sandbox::{self, Place};
 use crate::server::{self, NodeService};
 use crate::usage::Usage;
-use crate::{pods, registration};
+use crate::{fake, pods, registration};
 
 /// The agent of one node.
 pub struct Agent {
@@ -60,6 +60,9 @@ impl Agent {
 
     /// Answers the API server's questions about the node's containers: logs and commands.
     pub fn service(&self) -> NodeService {
+        if self.config.fake_pods {
+            return server::refuse("there are no processes: the cluster was started with --fake-pods");
+        }
         let dir = sandbox::pods_dir(&self.config.data_dir, &self.config.node_name);
         server::service(self.pods.clone(), self.usage.clone(), dir)
     }
@@ -87,8 +90,13 @@ impl Agent {
             network,
             addresses,
         });
+        let registered = registration::run(node.clone(), stop.clone());
+        if node.config.fake_pods {
+            tokio::join!(registered, fake::run(node, stop));
+            return;
+        }
         tokio::join!(
-            registration::run(node.clone(), stop.clone()),
+            registered,
             usage.run(
                 node.pods.clone(),
                 node.config.node_name.clone(),

@@ -10,6 +10,7 @@
 
 mod agent;
 mod expansion;
+mod fake;
 mod hooks;
 pub mod images;
 pub mod keeper;

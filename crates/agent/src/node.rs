@@ -44,6 +44,8 @@ pub struct Config {
     pub images: Images,
     /// Gives out real ports; shared by all agents of the process.
     pub ports: PortAllocator,
+    /// Only pretend to run pods.
+    pub fake_pods: bool,
 }
 
 /// The node as its parts know it.

@@ -97,6 +97,10 @@ pub struct UpArgs {
     /// 10 s between two signs of life [default: 50s, or as at the last start]
     #[arg(long, value_name = "DURATION", value_parser = grace_period)]
     pub node_monitor_grace_period: Option<Duration>,
+    /// Only pretend to run pods, for tests of scale: they are Running and ready at once, and have no processes; a cluster
+    /// that is made so stays so
+    #[arg(long)]
+    pub fake_pods: bool,
     /// The server that `--detach` leaves behind: standard input is where it says that it is up.
     #[arg(long, hide = true)]
     pub detached: bool,

@@ -39,6 +39,9 @@ pub struct Settings {
     /// How long a node's agent may be silent, in seconds, if the user has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_monitor_grace_seconds: Option<u64>,
+    /// Whether pods are only pretended to run (`--fake-pods`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fake_pods: bool,
     /// The kubeconfig that was given a context for this cluster.
     pub kubeconfig: PathBuf,
     /// The name of that context.
@@ -351,6 +354,7 @@ mod tests {
             api_port: 7443,
             nodes: 3,
             declared_ports: false,
+            fake_pods: false,
             metrics_address: None,
             node_monitor_grace_seconds: None,
             kubeconfig: PathBuf::new(),

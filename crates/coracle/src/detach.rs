@@ -133,5 +133,8 @@ fn arguments(args: &UpArgs, data_dir: &DataDir) -> Vec<std::ffi::OsString> {
     if let Some(address) = args.metrics_address {
         list.extend(["--metrics-address".into(), address.to_string().into()]);
     }
+    if args.fake_pods {
+        list.push("--fake-pods".into());
+    }
     list
 }

@@ -158,6 +158,13 @@ pub fn service(pods: Informer<Pod>, usage: Usage, pods_dir: PathBuf) -> NodeServ
     }))
 }
 
+/// The service of a node that can answer nothing, and why.
+pub fn refuse(message: &'static str) -> NodeService {
+    NodeService::new(tower::service_fn(move |_: Request<Body>| async move {
+        Ok(Refusal::bad_request(message).response())
+    }))
+}
+
 fn answer(
     pods: &Informer<Pod>,
     pods_dir: PathBuf,

@@ -99,6 +99,7 @@ impl Cluster {
             pod_ports: PodPorts::Distinct,
             images: Images::with_nginx(self.dir.path(), None),
             ports: PortAllocator::default(),
+            fake_pods: false,
         };
         let (pods, services) = (self.pods.clone(), self.services.clone());
         let agent = Agent::new(config, self.client.clone(), pods, services);

@@ -41,6 +41,8 @@ pub struct Options {
     pub metrics_address: Option<SocketAddr>,
     /// How long a node's agent may be silent.
     pub node_monitor_grace_period: Option<Duration>,
+    /// Whether pods are only pretended to run.
+    pub fake_pods: bool,
 }
 
 impl From<UpArgs> for Options {
@@ -53,6 +55,7 @@ impl From<UpArgs> for Options {
             pod_ports: args.pod_ports,
             metrics_address: args.metrics_address,
             node_monitor_grace_period: args.node_monitor_grace_period,
+            fake_pods: args.fake_pods,
         }
     }
 }
@@ -157,6 +160,7 @@ impl Cluster {
                 agent::PodPorts::Distinct
             },
             data_dir: data_dir.root().to_owned(),
+            fake_pods: start.settings.fake_pods,
         };
         let silence = start.settings.node_monitor_grace_period();
         let authority = authority.certificate();

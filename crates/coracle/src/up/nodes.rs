@@ -30,6 +30,8 @@ pub struct Nodes {
     pub pod_ports: agent::PodPorts,
     /// The cluster's folder.
     pub data_dir: PathBuf,
+    /// Whether the agents only pretend to run pods.
+    pub fake_pods: bool,
 }
 
 /// Where the API server finds the agents that run.
@@ -86,6 +88,7 @@ impl Nodes {
                 pod_ports: self.pod_ports,
                 images: images.clone(),
                 ports: ports.clone(),
+                fake_pods: self.fake_pods,
             };
             let mut machine = Machine {
                 config,

@@ -40,6 +40,13 @@ pub async fn settle(data_dir: &DataDir, options: &Options, balancer_alive: bool)
             settings.nodes
         );
     }
+    if options.fake_pods
+        && let Some(settings) = &remembered
+        && !settings.fake_pods
+    {
+        // Nobody would look after the processes of its pods.
+        bail!("the pods of this cluster are real: start one with fake pods with another --data-dir");
+    }
     let (network, claim) = match &remembered {
         None => Network::claim_any().map(|(network, claim)| (network, Some(claim)))?,
         Some(settings) => {
@@ -82,6 +89,7 @@ pub async fn settle(data_dir: &DataDir, options: &Options, balancer_alive: bool)
                 .as_ref()
                 .and_then(|settings| settings.node_monitor_grace_seconds),
         },
+        fake_pods: options.fake_pods || remembered.as_ref().is_some_and(|settings| settings.fake_pods),
         context_before: kubeconfig::current(&kubeconfig, &context)?
             .or_else(|| remembered.and_then(|settings| settings.context_before)),
         kubeconfig,
