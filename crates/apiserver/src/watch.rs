@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::Stream;
 use http::{HeaderValue, StatusCode, header};
 use rand::Rng;
-use store::{Entry, Event};
+use store::{Entry, Event, Interest};
 use tokio::time::{Instant, sleep_until};
 
 use crate::body::{self, Response};
@@ -230,8 +230,21 @@ impl Watching {
             Start::Objects { marked } => self.show_objects(marked).await?,
         };
         let prefix = list::prefix(&self.call, &self.filter);
-        self.watch = Some(self.call.core.store.watch(&prefix, after).await?);
+        let watch = self.call.core.store.watch(&prefix, after, self.interest());
+        self.watch = Some(watch.await?);
         Ok(())
+    }
+
+    /// What spares the watcher the changes that its selectors hide; `None` where that is nothing, or takes long to say: a
+    /// view is parsed anew for each question.
+    fn interest(&self) -> Option<Interest> {
+        if self.filter.is_empty() || self.call.resource.kind.stored_as.is_some() {
+            return None;
+        }
+        let (filter, resource) = (self.filter.clone(), self.call.resource.clone());
+        Some(Box::new(move |event| {
+            classify(event, |entry| filter.matches(&resource, entry)).is_some()
+        }))
     }
 
     /// Every object as an ADDED line; returns the revision that they show.
@@ -262,26 +275,6 @@ impl Watching {
         out.extend_from_slice(b"}\n");
         self.push(out);
         self.ended = true;
-    }
-
-    /// What a change is to this watcher: nothing, if the selectors hide the object both before and after.
-    fn classify<'a>(&self, event: &'a Event) -> Option<(&'static str, &'a Arc<Entry>, u64)> {
-        let shown = |entry: &Entry| self.filter.matches(&self.call.resource, entry);
-        match event {
-            Event::Put { entry, previous } => {
-                let before = previous.as_ref().filter(|previous| shown(previous));
-                match (before, shown(entry)) {
-                    (None, true) => Some(("ADDED", entry, entry.modified)),
-                    (Some(_), true) => Some(("MODIFIED", entry, entry.modified)),
-                    // It left the selection: as if it had been deleted, in its last state that was shown.
-                    (Some(before), false) => Some(("DELETED", before, entry.modified)),
-                    (None, false) => None,
-                }
-            }
-            Event::Delete { previous, revision } => {
-                shown(previous).then_some(("DELETED", previous, *revision))
-            }
-        }
     }
 
     fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
@@ -319,7 +312,8 @@ impl Watching {
                 events = watch.next() => match events {
                     Ok(events) => {
                         for event in &events {
-                            if let Some((kind, entry, revision)) = self.classify(event) {
+                            let shown = |entry: &Entry| self.filter.matches(&self.call.resource, entry);
+                            if let Some((kind, entry, revision)) = classify(event, shown) {
                                 self.lines.write(&self.call.resource, kind, entry, revision, &mut out);
                             }
                         }
@@ -329,5 +323,22 @@ impl Watching {
             }
             self.push(out);
         }
+    }
+}
+
+/// What a change is to a watcher: nothing, if the selectors hide the object both before and after.
+fn classify(event: &Event, shown: impl Fn(&Entry) -> bool) -> Option<(&'static str, &Arc<Entry>, u64)> {
+    match event {
+        Event::Put { entry, previous } => {
+            let before = previous.as_ref().filter(|previous| shown(previous));
+            match (before, shown(entry)) {
+                (None, true) => Some(("ADDED", entry, entry.modified)),
+                (Some(_), true) => Some(("MODIFIED", entry, entry.modified)),
+                // It left the selection: as if it had been deleted, in its last state that was shown.
+                (Some(before), false) => Some(("DELETED", before, entry.modified)),
+                (None, false) => None,
+            }
+        }
+        Event::Delete { previous, revision } => shown(previous).then_some(("DELETED", previous, *revision)),
     }
 }

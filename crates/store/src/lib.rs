@@ -185,9 +185,19 @@ pub trait Store: Send + Sync + 'static {
     async fn put(&self, key: &str, value: Bytes, expect: Expect) -> Result<Arc<Entry>, Error>;
     /// Deletes a key whose latest version is `expect`. Returns the deletion's revision.
     async fn delete(&self, key: &str, expect: Revision) -> Result<Revision, Error>;
-    /// Every change to keys that start with `prefix` after revision `after`, in order, none missing.
-    async fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>, Error>;
+    /// Every change to keys that start with `prefix` after revision `after`, in order, none missing, but those in which
+    /// the watcher has no interest.
+    async fn watch(
+        &self,
+        prefix: &str,
+        after: Revision,
+        interest: Option<Interest>,
+    ) -> Result<Box<dyn Watch>, Error>;
 }
+
+/// Whether a watcher wants to know of a change: the others do not wake it. It is asked while a commit waits, so it must be
+/// quick, and must not ask the store.
+pub type Interest = Box<dyn Fn(&Event) -> bool + Send + Sync>;
 
 /// A stream of changes.
 #[async_trait::async_trait]

@@ -2,7 +2,7 @@
 //!
 //! Flows in: the changes of each commit. Flows out: to each watcher, those of its prefix, in order. A watcher holds no
 //! changes, only a place in the log, so a slow one costs nothing; if the log has moved on past its place, it is told so.
-//! A watcher is woken only by changes that are for it.
+//! A watcher is woken only by changes that are for it: a write costs each of the others one question, not a wake-up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use crate::memory::Memory;
-use crate::{Error, Event, Revision, Watch};
+use crate::{Error, Event, Interest, Revision, Watch};
 
 /// Changes that one call of `next` returns at most.
 const BATCH: usize = 1_000;
@@ -26,6 +26,7 @@ pub(crate) struct Watchers {
 /// What a watcher and the commits share. Its lock is only taken while the memory's is held.
 struct Watcher {
     prefix: Box<str>,
+    interest: Option<Interest>,
     place: Mutex<Place>,
     /// There is something unread.
     woken: Notify,
@@ -57,11 +58,14 @@ impl Watchers {
 }
 
 impl Watcher {
+    /// Whether a change is for this watcher.
+    fn wants(&self, event: &Event) -> bool {
+        event.key().starts_with(&*self.prefix) && self.interest.as_ref().is_none_or(|wants| wants(event))
+    }
+
     /// Revision of the first of these changes that is for this watcher.
     fn first<'a>(&self, mut events: impl Iterator<Item = &'a Event>) -> Option<Revision> {
-        events
-            .find(|event| event.key().starts_with(&*self.prefix))
-            .map(Event::revision)
+        events.find(|event| self.wants(event)).map(Event::revision)
     }
 }
 
@@ -73,11 +77,17 @@ pub(crate) struct MemoryWatch {
 }
 
 impl MemoryWatch {
-    /// Watches the changes after revision `after` to keys that start with `prefix`.
-    pub fn open(memory: &Arc<RwLock<Memory>>, prefix: &str, after: Revision) -> Result<Self, Error> {
+    /// Watches the changes after revision `after` to keys that start with `prefix`, if they are of interest.
+    pub fn open(
+        memory: &Arc<RwLock<Memory>>,
+        prefix: &str,
+        after: Revision,
+        interest: Option<Interest>,
+    ) -> Result<Self, Error> {
         let mut locked = memory.write();
         let mut watcher = Watcher {
             prefix: prefix.into(),
+            interest,
             place: Mutex::new(Place {
                 unread: None,
                 seen: locked.revision(),
@@ -104,7 +114,7 @@ impl MemoryWatch {
             return Ok(Vec::new());
         };
         let mut events = memory.log.after(first - 1)?;
-        let ours = |event: &&Event| event.key().starts_with(&*self.watcher.prefix);
+        let ours = |event: &&Event| self.watcher.wants(event);
         let batch = events.by_ref().filter(ours).take(BATCH).cloned().collect();
         place.unread = self.watcher.first(events);
         Ok(batch)

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use coracle_store::{Error, Event, Expect, History, Revision, Sqlite, Store};
+use coracle_store::{Error, Event, Expect, History, Interest, Revision, Sqlite, Store};
 use futures::FutureExt;
 use futures::future::join_all;
 
@@ -69,7 +69,7 @@ async fn old_revisions_are_dropped_and_stay_dropped_after_reopening() {
     assert_eq!(store.revision(), 1003);
     assert_eq!(store.get("/old").await.unwrap().unwrap().modified, 1);
     assert!(store.get("/gone").await.unwrap().is_none());
-    let mut watch = store.watch("/", before).await.unwrap();
+    let mut watch = store.watch("/", before, None).await.unwrap();
     let events = watch.next().await.unwrap();
     assert_eq!(events.first().unwrap().revision(), before + 1);
     assert!(
@@ -92,8 +92,8 @@ async fn large_values_shorten_the_history_down_to_the_floor() {
 async fn a_slow_watcher_is_told_and_others_are_not_disturbed() {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::open_with(&folder.path().join("test.db"), HISTORY).unwrap();
-    let mut slow = store.watch("/new", 0).await.unwrap();
-    let mut idle = store.watch("/other", 0).await.unwrap();
+    let mut slow = store.watch("/new", 0, None).await.unwrap();
+    let mut idle = store.watch("/other", 0, None).await.unwrap();
     churn(&store, "/new", 1000, 10).await;
     assert!(matches!(
         slow.next().await,
@@ -114,11 +114,29 @@ async fn a_slow_watcher_is_told_and_others_are_not_disturbed() {
 }
 
 #[tokio::test]
+async fn a_watcher_is_not_told_what_it_has_no_interest_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("test.db")).unwrap();
+    churn(&store, "/a", 20, 10).await;
+    let odd: Interest = Box::new(|event| event.revision() % 2 == 1);
+    let nothing: Interest = Box::new(|_| false);
+    let mut some = store.watch("/", 10, Some(odd)).await.unwrap();
+    let mut none = store.watch("/", 10, Some(nothing)).await.unwrap();
+    churn(&store, "/b", 10, 10).await;
+    let events = some.next().await.unwrap();
+    let revisions: Vec<Revision> = events.iter().map(Event::revision).collect();
+    assert_eq!(revisions, (11..30).step_by(2).collect::<Vec<_>>());
+    assert_eq!(some.progress(), 30);
+    assert!(none.next().now_or_never().is_none());
+    assert_eq!(none.progress(), 30);
+}
+
+#[tokio::test]
 async fn a_watch_from_the_future_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&folder.path().join("test.db")).unwrap();
     assert!(matches!(
-        store.watch("/", 1).await,
+        store.watch("/", 1, None).await,
         Err(Error::Future { asked: 1, current: 0 })
     ));
     assert!(matches!(
@@ -131,7 +149,7 @@ async fn a_watch_from_the_future_is_refused() {
 async fn many_writers_of_one_key_take_turns() {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&folder.path().join("test.db")).unwrap();
-    let mut watch = store.watch("/counter", 0).await.unwrap();
+    let mut watch = store.watch("/counter", 0, None).await.unwrap();
     let first = store
         .put("/counter", Bytes::from_static(b"0"), Expect::Absent)
         .await

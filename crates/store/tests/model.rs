@@ -93,7 +93,7 @@ async fn run(path: &Path, ops: Vec<Op>) {
     let open = || Sqlite::open_with(path, HISTORY).unwrap();
     let mut model = Model::default();
     let mut store = open();
-    let mut live = store.watch("/", 0).await.unwrap();
+    let mut live = store.watch("/", 0, None).await.unwrap();
     for op in ops {
         let value = Bytes::from(format!("value {}", model.revision()));
         match op {
@@ -143,7 +143,7 @@ async fn run(path: &Path, ops: Vec<Op>) {
             Op::Reopen => {
                 drop(store);
                 store = open();
-                live = store.watch("/", model.revision()).await.unwrap();
+                live = store.watch("/", model.revision(), None).await.unwrap();
             }
             Op::List { prefix, back, limit } => {
                 let at = model.revision().saturating_sub(back);
@@ -216,7 +216,7 @@ async fn check_list(store: &Sqlite, model: &Model, prefix: &str, at: Revision, l
 }
 
 async fn check_watch(store: &Sqlite, model: &Model, prefix: &str, after: Revision) {
-    let mut watch = match store.watch(prefix, after).await {
+    let mut watch = match store.watch(prefix, after, None).await {
         Ok(watch) => watch,
         Err(error) => return assert_compacted(model, after, &error),
     };

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::log::History;
 use crate::memory::Memory;
 use crate::watch::MemoryWatch;
-use crate::{Entry, Error, Event, Expect, Page, Revision, Store, Watch};
+use crate::{Entry, Error, Event, Expect, Interest, Page, Revision, Store, Watch};
 
 pub use backup::{Attachment, BackupError, backup, restore};
 use file::File;
@@ -118,7 +118,17 @@ impl Store for Sqlite {
         Ok(event.revision())
     }
 
-    async fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>, Error> {
-        Ok(Box::new(MemoryWatch::open(&self.memory, prefix, after)?))
+    async fn watch(
+        &self,
+        prefix: &str,
+        after: Revision,
+        interest: Option<Interest>,
+    ) -> Result<Box<dyn Watch>, Error> {
+        Ok(Box::new(MemoryWatch::open(
+            &self.memory,
+            prefix,
+            after,
+            interest,
+        )?))
     }
 }

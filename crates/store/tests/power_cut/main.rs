@@ -120,7 +120,7 @@ async fn check(path: &Path, model: &Model, acknowledged: Revision) {
         "the rows of revision {revision} are not those written"
     );
     for after in 0..=revision {
-        match store.watch("/", after).await {
+        match store.watch("/", after, None).await {
             Ok(watch) => {
                 check_watch(watch, model, after, revision).await;
                 break;
