@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::Api;
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +51,9 @@ impl<K: Resource> Drop for End<'_, K> {
 
 /// One watcher's life: a list, then changes; it lists again by itself when the server has forgotten its place (410).
 async fn watch<K: Resource>(api: Api<K>, shared: &Shared<K>) {
-    let mut events = pin!(watcher::watcher(api, watcher::Config::default()));
+    let events = watcher::watcher(api, watcher::Config::default());
+    // Half of many an object, and no loop asks who wrote what. A write without them leaves them as they are.
+    let mut events = pin!(events.modify(|object| object.meta_mut().managed_fields = None));
     let mut listed = Vec::new();
     let mut pause = FIRST_PAUSE;
     let mut tried = Instant::now();
