@@ -4,7 +4,9 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use apiserver::{ApiServer, Body, Config, Identity, Network, NodeDirectory, NodeService, Version, full};
+use apiserver::{
+    ApiServer, Body, Config, Identity, Network, NodeDirectory, NodeService, TokenKey, Version, full,
+};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -73,6 +75,7 @@ impl Door {
             node_ports: 30000..=30100,
             address: ([127, 0, 0, 1], 7443).into(),
             authority: String::new(),
+            token_key: TokenKey::random(),
             version: Version::default(),
         };
         let api = runtime
