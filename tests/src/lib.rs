@@ -4,6 +4,7 @@
 //! clusters that run beside others and leave nothing behind, whatever happens to the test. Never sleeps: it waits for
 //! watches, for processes' ends and for lines of output. A missing tool fails the test; it is never skipped.
 
+pub mod bench_api;
 pub mod chaos;
 mod child;
 pub mod cluster;
