@@ -14,6 +14,8 @@ pub enum End {
     Moved,
     /// Closed by either side at a moment of its choice.
     Finished,
+    /// Broken by the backend before it answered; the request goes on at another backend, and the client notices nothing.
+    Replayed,
     /// Broken by the backend in the middle of a message, or ended by it before the client was done, because its time
     /// was over.
     Cut,
@@ -201,6 +203,7 @@ impl Lease {
         let backend = &self.offer.backend;
         let (since_drain, ever) = match end {
             End::Moved => (Some(&backend.moved), Some(Counter::Moved)),
+            End::Replayed => (Some(&backend.moved), Some(Counter::Replays)),
             End::Finished => (Some(&backend.finished), None),
             End::Cut => (Some(&backend.cut), Some(Counter::Cut)),
             End::Refused => (None, Some(Counter::Failed)),

@@ -172,17 +172,15 @@ impl Http {
         }
         // A request that will never be complete helps nobody a second time.
         let abandoned = wires.client.is_ended() && self.ahead.is_empty() && !exchange.request_complete();
-        let again = if abandoned { None } else { self.replay.again() };
-        if again.is_some() {
-            wires.asking_again();
-        }
-        wires.cut(core);
-        if let Some(request) = again {
+        let lost = abandoned || !wires.is_hopeful(core);
+        if let Some(request) = self.replay.again().filter(|_| !lost) {
             self.deaf = false;
             wires.to_backend.clear();
             wires.to_backend.push(request);
+            wires.asking_again(core);
             return Step::Progress;
         }
+        wires.broken(core, End::Cut);
         if in_order {
             Ending::gracefully()
         } else {

@@ -79,7 +79,7 @@ impl Tunnel {
                 return Ok(true);
             }
             Received::Broken => {
-                wires.cut(core);
+                wires.broken(core, End::Cut);
                 return Err(Ending::by_reset());
             }
             Received::Nothing | Received::End => {}

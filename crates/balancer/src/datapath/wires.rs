@@ -45,7 +45,7 @@ pub struct Wires {
     /// A request has begun of which no backend has taken a byte.
     asking: bool,
     /// The backend that has broken the request under way, which is to be sent again.
-    broken: Option<Arc<Backend>>,
+    breaker: Option<Arc<Backend>>,
     /// Where its thread counts the route's clients.
     clients: Arc<Tally>,
 }
@@ -70,7 +70,7 @@ impl Wires {
             not_before: 0,
             deadline: 0,
             asking: false,
-            broken: None,
+            breaker: None,
             clients,
         }
     }
@@ -88,13 +88,18 @@ impl Wires {
         if self.connect(core) {
             return true;
         }
-        let route = core.routes.get(&self.listener);
-        if !route.is_some_and(|route| route.is_hopeful()) {
+        if !self.is_hopeful(core) {
             self.give_up = core.now;
         }
         self.not_before = self.not_before.max(core.now + core.times.retry);
         self.wake_at(core, self.not_before.min(self.give_up));
         false
+    }
+
+    /// Whether there is a backend, or one is to be expected.
+    pub fn is_hopeful(&self, core: &Core) -> bool {
+        let route = core.routes.get(&self.listener);
+        route.is_some_and(|route| route.is_hopeful())
     }
 
     /// Whether waiting for a backend has lasted too long, or none is to be expected.
@@ -122,8 +127,8 @@ impl Wires {
         for _ in 0..route.len() {
             core.turn = core.turn.wrapping_add(1);
             let client = || self.client.peer();
-            let chosen = match &self.broken {
-                Some(broken) => route.choose_again(broken, core.turn, core.now, client),
+            let chosen = match &self.breaker {
+                Some(breaker) => route.choose_again(breaker, core.turn, core.now, client),
                 None => route.choose(core.turn, core.now, client),
             };
             let Some(offer) = chosen else {
@@ -197,11 +202,11 @@ impl Wires {
     }
 
     /// The backend broke the connection in the middle of a message. If it never said a word, others are preferred to it.
-    pub fn cut(&mut self, core: &Core) {
+    pub fn broken(&mut self, core: &Core, end: End) {
         if let Some(leg) = self.leg.as_ref().filter(|leg| !leg.heard) {
             leg.lease.backend().suspect(core.now + core.times.suspect);
         }
-        self.drop_leg(End::Cut);
+        self.drop_leg(end);
     }
 
     /// Ends the backend connection, if there is one.
@@ -339,16 +344,14 @@ impl Wires {
     /// A request begins: it counts for the backend that takes its first byte.
     pub fn asking(&mut self) {
         self.asking = true;
-        self.broken = None;
+        self.breaker = None;
     }
 
     /// The request is to be sent again, elsewhere: the backend has broken the connection before it answered.
-    pub fn asking_again(&mut self) {
-        if let Some(leg) = &self.leg {
-            leg.lease.tally().add(Counter::Replays, 1);
-            self.broken = Some(leg.lease.backend().clone());
-        }
+    pub fn asking_again(&mut self, core: &Core) {
+        self.breaker = self.backend().cloned();
         self.asking = true;
+        self.broken(core, End::Replayed);
     }
 
     /// The head of the answer has come, so long after the request.

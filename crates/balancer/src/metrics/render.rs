@@ -44,7 +44,7 @@ const COUNTERS: [(Counter, &str, &str); 7] = [
     (
         Counter::Cut,
         "cut_connections_total",
-        "Connections that an endpoint broke in mid-message, or that ended because its time was over.",
+        "Connections that an endpoint broke in mid-message and whose request was not sent again, or that ended because its time was over.",
     ),
     (
         Counter::Failed,

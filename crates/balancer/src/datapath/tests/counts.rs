@@ -167,7 +167,7 @@ fn failed_connects_replays_and_cuts_count_where_they_happen() {
     let (_, _, ends) = counts(&balancer, &[&dying, &alive]);
     let of = |counter| (ends[0][counter], ends[1][counter]);
     assert_eq!(of(Counter::Replays), (1, 0));
-    assert_eq!(of(Counter::Cut), (1, 0));
+    assert_eq!(of(Counter::Cut), (0, 0), "the client has noticed nothing");
     assert_eq!(of(Counter::Requests), (1, 1));
     // Whichever the third was: one of the next two finds the dead one, if none has before.
     for _ in 0..2 {

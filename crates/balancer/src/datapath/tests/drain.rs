@@ -154,6 +154,41 @@ fn a_connection_broken_in_mid_message_counts_as_cut() {
 }
 
 #[test]
+fn a_request_sent_again_elsewhere_is_not_cut() {
+    let (a, b) = (Server::new(), Server::new());
+    let mut balancer = Balancer::to(&[&a]);
+    let mut client = balancer.client();
+    client.say(GET);
+    let mut served = a.accept();
+    served.hear(GET);
+    balancer.until_installed(&[&b]);
+    served.reset();
+    let mut served = b.accept();
+    served.hear(GET);
+    served.say(OK);
+    client.hear(OK);
+    let status = balancer.until_drained(&a);
+    assert_eq!((status.moved, status.finished, status.cut), (1, 0, 0));
+}
+
+/// What it waits for never comes: it has been cut, and the pod says so.
+#[test]
+fn a_request_that_nobody_else_can_have_is_cut() {
+    let a = Server::new();
+    let mut balancer = Balancer::to(&[&a]);
+    let mut client = balancer.client();
+    client.say(GET);
+    let mut served = a.accept();
+    served.hear(GET);
+    balancer.spec.expecting = false;
+    balancer.until_installed(&[]);
+    served.reset();
+    client.is_refused();
+    let status = balancer.until_drained(&a);
+    assert_eq!((status.moved, status.finished, status.cut), (0, 0, 1));
+}
+
+#[test]
 fn the_same_address_of_another_owner_is_another_backend() {
     let a = Server::new();
     let mut balancer = Balancer::to(&[&a]);
