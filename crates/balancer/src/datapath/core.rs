@@ -47,6 +47,8 @@ pub struct Times {
     pub peek: u64,
     /// Reading on after the last response, so that a reset does not destroy it.
     pub linger: u64,
+    /// A client that has ended its stream, and is owed something still, is left alone.
+    pub ended: u64,
     /// A backend that refused a connection, or broke one without a word, is avoided.
     pub suspect: u64,
 }
@@ -86,6 +88,7 @@ impl Times {
             fresh: 500,
             peek: 5,
             linger: 2000,
+            ended: 2000,
             suspect: 1000,
         }
     }

@@ -211,6 +211,9 @@ impl Http {
     }
 
     fn pull_client(&mut self, wires: &mut Wires, core: &mut Core, scratch: &mut [u8]) -> Step {
+        if wires.client.has_gone() {
+            return Step::Abort;
+        }
         if !wires.to_backend.is_empty() {
             return Step::Blocked;
         }
@@ -349,9 +352,15 @@ impl Http {
                 wires.drop_leg(End::Finished);
                 Ending::gracefully()
             }
-            // Behind its last request a client's half-close is passed on, and the answer still comes.
-            (Some(_), true) if wires.shut_backend() => Step::Progress,
-            (Some(_), _) => Step::Blocked,
+            // Behind its last request a client's half-close is passed on, and the answer still comes, if it waits for it.
+            (Some(_), is_last) => {
+                wires.await_end(core);
+                if is_last && wires.shut_backend() {
+                    Step::Progress
+                } else {
+                    Step::Blocked
+                }
+            }
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Socket {
     shut: bool,
     /// Large bodies pass: it has been given a large buffer.
     wide: bool,
+    /// The system asks the peer whether it is there still.
+    probed: bool,
 }
 
 /// What another process that takes a socket over cannot learn from the socket itself.
@@ -57,6 +59,10 @@ pub enum Received {
 const BULK: usize = 64 * 1024;
 /// The receive buffer of a socket through which large bodies pass, in bytes.
 const WIDE: usize = 1024 * 1024;
+/// How often a peer that has ended its stream is asked whether it is there still.
+const PROBE: Duration = Duration::from_secs(2);
+/// So many questions in a row without an answer mean that it is not.
+const PROBES: u32 = 15;
 
 /// What every socket is registered for.
 pub const INTEREST: EventFlags = EventFlags::IN
@@ -91,6 +97,7 @@ impl Socket {
             eof: false,
             shut: false,
             wide: false,
+            probed: false,
         }
     }
 
@@ -214,6 +221,18 @@ impl Socket {
         }
     }
 
+    /// Has the system ask a peer that has ended its stream whether it is there still, for one that has closed looks the same
+    /// as one that waits. Where a closed socket is forgotten (Linux: after a minute), the answer is a reset.
+    pub fn probe(&mut self) {
+        if !std::mem::replace(&mut self.probed, true) {
+            // A socket that will not have it is gone, which shows by itself.
+            let _ = sockopt::set_tcp_keepidle(&self.fd, PROBE);
+            let _ = sockopt::set_tcp_keepintvl(&self.fd, PROBE);
+            let _ = sockopt::set_tcp_keepcnt(&self.fd, PROBES);
+            let _ = sockopt::set_socket_keepalive(&self.fd, true);
+        }
+    }
+
     /// Makes closing reset the connection instead of ending it in good order.
     pub fn reset_on_close(&self) {
         let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
@@ -253,6 +272,11 @@ impl Socket {
     /// Whether epoll has reported an error.
     pub fn is_failed(&self) -> bool {
         self.failed
+    }
+
+    /// Whether a peer that had ended its stream has gone for good: nobody is there to be answered.
+    pub fn has_gone(&self) -> bool {
+        self.eof && self.failed
     }
 
     /// Whether the peer will send no more.

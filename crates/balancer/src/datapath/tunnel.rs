@@ -103,6 +103,9 @@ impl Tunnel {
 
     /// One turn of the way there. True if something was done.
     fn pull_client(&mut self, wires: &mut Wires, core: &mut Core, scratch: &mut [u8]) -> Result<bool, Step> {
+        if wires.client.has_gone() {
+            return Err(Step::Abort);
+        }
         let flushed = match wires.flush_backend(core) {
             Ok(flushed) => flushed,
             Err(Broken) => {
@@ -121,6 +124,9 @@ impl Tunnel {
             }
             Received::Broken => return Err(Step::Abort),
             Received::Nothing | Received::End => {}
+        }
+        if wires.client.is_ended() {
+            wires.await_end(core);
         }
         let ended = wires.client.is_ended() && wires.to_backend.is_empty();
         Ok((ended && wires.shut_backend()) || flushed)

@@ -3,6 +3,7 @@
 //! Flows in: bytes for either end. Flows out: the same bytes to its socket, the rest held back until the socket takes
 //! them. Finds a backend, retries elsewhere as long as nothing has been sent, and waits when there is none.
 
+mod ended;
 mod estate;
 mod leg;
 
@@ -42,6 +43,8 @@ pub struct Wires {
     not_before: u64,
     /// The timer that is set.
     deadline: u64,
+    /// When a client that has ended its stream is to be asked whether it is there; 0: it has not.
+    ask_client: u64,
     /// A request has begun of which no backend has taken a byte.
     asking: bool,
     /// The backend that has broken the request under way, which is to be sent again.
@@ -69,6 +72,7 @@ impl Wires {
             give_up: 0,
             not_before: 0,
             deadline: 0,
+            ask_client: 0,
             asking: false,
             breaker: None,
             clients,

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use nix::libc;
+use nix::sys::socket::sockopt::SetStruct;
+
 use super::*;
 
 /// A server that accepts every connection and resets it.
@@ -201,6 +204,50 @@ fn a_client_that_leaves_while_it_waits_for_a_backend_is_forgotten() {
     until(1);
     client.reset();
     until(0);
+}
+
+/// How long the system answers for a socket that was closed, in seconds.
+#[derive(Clone)]
+struct Forgotten;
+
+nix::setsockopt_impl!(
+    Forgotten,
+    libc::IPPROTO_TCP,
+    libc::TCP_LINGER2,
+    i32,
+    SetStruct<'_, i32>
+);
+
+/// What a client that closes sends is what one that half-closes sends; who waits is answered, however long that takes.
+#[test]
+fn a_client_that_has_gone_is_not_waited_for_for_ever() {
+    let server = Server::new();
+    let balancer = Balancer::to(&[&server]);
+    let ask = |first: &[u8]| {
+        let mut client = balancer.client();
+        client.say(first);
+        let mut served = server.accept();
+        served.hear(first);
+        (client, served)
+    };
+    let mut waiting = [ask(GET), ask(b"\0")];
+    // The answer of the last, which has sent another request ahead, is awaited as well.
+    let mut gone = [ask(GET), ask(b"\0"), ask(GET)];
+    gone[2].0.say(GET);
+    for (client, served) in &mut waiting {
+        client.half_close();
+        served.hear_end();
+    }
+    assert_eq!(balancer.backend(&server).open, 5);
+    let _served = gone.map(|(client, served)| {
+        nix::sys::socket::setsockopt(&client.stream, Forgotten, &1).unwrap();
+        served
+    });
+    balancer.until_open(&server, 2);
+    for (client, served) in &mut waiting {
+        served.say(OK);
+        client.hear(OK);
+    }
 }
 
 #[test]
