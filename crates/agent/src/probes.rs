@@ -4,7 +4,7 @@
 //! upstream's (`pkg/kubelet/prober`), with one difference: until a container is up for the first time, its startup and
 //! readiness probes run more often than their period, so that a rollout does not wait for the clock; failures then
 //! count, and are told, no more often than the period says. A container with ports and no readiness probe can serve
-//! when its program accepts connections there.
+//! when its program accepts connections, or takes datagrams, at all of them.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::notes::Notes;
-use crate::process;
+use crate::process::{self, Transport};
 use crate::target::Target;
 
 /// How often a container that is coming up is looked at, at first.
@@ -219,26 +219,31 @@ async fn ask(target: &Target, probe: &Probe) -> Result<(), String> {
     }
 }
 
-/// Waits until all these ports accept connections, and tells the user when that takes too long.
+/// Waits until the program takes what comes at all these ports, and tells the user when that takes too long.
 pub async fn wait_for_ports(
     target: Target,
     attempt: u32,
     pid: i32,
-    ports: Vec<u16>,
+    ports: Vec<(Transport, u16)>,
     notes: Notes,
     verdicts: mpsc::UnboundedSender<Verdict>,
 ) {
     let deadline = Instant::now() + START_UP;
     let mut pause = EAGER_FIRST;
     let mut was_told = false;
-    for port in ports {
+    for (transport, port) in ports {
         let address = SocketAddrV4::new(target.place.ip, port);
-        while !accepts(address).await {
+        let listens = async || match transport {
+            Transport::Tcp => accepts(address).await,
+            // There is no way to ask that the program would not notice.
+            Transport::Udp => process::is_bound(pid, address),
+        };
+        while !listens().await {
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(EAGER_LAST);
             if !was_told && Instant::now() >= deadline {
                 was_told = true;
-                notes.warning("NotListening", not_listening(&target, address, pid));
+                notes.warning("NotListening", not_listening(&target, transport, address, pid));
             }
         }
     }
@@ -266,8 +271,12 @@ async fn accepts(address: SocketAddrV4) -> bool {
     true
 }
 
-fn not_listening(target: &Target, address: SocketAddrV4, pid: i32) -> String {
-    let found = process::listening(&process::tree(pid));
+fn not_listening(target: &Target, transport: Transport, address: SocketAddrV4, pid: i32) -> String {
+    let found = process::listening(&process::tree(pid), transport);
+    let kind = match transport {
+        Transport::Tcp => "",
+        Transport::Udp => "UDP ",
+    };
     let instead = if found.is_empty() {
         "it listens nowhere".to_owned()
     } else {
@@ -275,7 +284,7 @@ fn not_listening(target: &Target, address: SocketAddrV4, pid: i32) -> String {
         format!("it listens on {} instead", list.join(", "))
     };
     format!(
-        "container {} does not listen on {address} after {} s: {instead}. A pod is told its address and ports by the \
+        "container {} does not listen on {kind}{address} after {} s: {instead}. A pod is told its address and ports by the \
          variables HOST and PORT, also as $(HOST) and $(PORT) in command and args",
         target.container.name,
         START_UP.as_secs(),

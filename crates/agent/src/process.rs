@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -231,8 +231,36 @@ pub fn kill_marked(pod_uid: &str) {
     }
 }
 
-/// Where these processes accept TCP connections.
-pub fn listening(pids: &[i32]) -> Vec<SocketAddr> {
+/// A kind of sockets that take what anybody sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Listening TCP sockets.
+    Tcp,
+    /// UDP sockets that are bound and not connected.
+    Udp,
+}
+
+impl Transport {
+    /// The tables in `/proc/PID/net`, and the state of the rows that count.
+    fn tables(self) -> ([&'static str; 2], &'static str) {
+        match self {
+            Self::Tcp => (["tcp", "tcp6"], "0A"),
+            Self::Udp => (["udp", "udp6"], "07"),
+        }
+    }
+}
+
+/// Whether anybody who has the network in common with this process takes datagrams at this address, be it with all others.
+pub fn is_bound(pid: i32, address: SocketAddrV4) -> bool {
+    let is_there = |bound: SocketAddr| {
+        let ip = bound.ip().to_canonical();
+        bound.port() == address.port() && (ip.is_unspecified() || ip == *address.ip())
+    };
+    rows(pid, Transport::Udp).any(|(bound, _)| is_there(bound))
+}
+
+/// Where these processes accept TCP connections, or take datagrams.
+pub fn listening(pids: &[i32], transport: Transport) -> Vec<SocketAddr> {
     let mut inodes = HashSet::new();
     for pid in pids {
         let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
@@ -248,28 +276,31 @@ pub fn listening(pids: &[i32]) -> Vec<SocketAddr> {
             inodes.extend(inode);
         }
     }
-    let Some(pid) = pids.first() else {
+    let Some(&pid) = pids.first() else {
         return Vec::new();
     };
-    let mut found = Vec::new();
-    for table in ["tcp", "tcp6"] {
-        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
-        let rows = text.lines().skip(1).filter_map(parse_listener);
-        found.extend(
-            rows.filter(|(_, inode)| inodes.contains(inode))
-                .map(|(address, _)| address),
-        );
-    }
+    let own = rows(pid, transport).filter(|(_, inode)| inodes.contains(inode));
+    let mut found: Vec<_> = own.map(|(address, _)| address).collect();
     found.sort_unstable();
     found.dedup();
     found
 }
 
-/// Address and inode of a row of `/proc/net/tcp` that is a listener.
-fn parse_listener(row: &str) -> Option<(SocketAddr, u64)> {
+/// Addresses and inodes of the sockets in the network of a process that take what anybody sends.
+fn rows(pid: i32, transport: Transport) -> impl Iterator<Item = (SocketAddr, u64)> {
+    let (tables, state) = transport.tables();
+    tables.into_iter().flat_map(move |table| {
+        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        let rows = text.lines().skip(1).filter_map(|row| parse_row(row, state));
+        rows.collect::<Vec<_>>()
+    })
+}
+
+/// Address and inode of a row of `/proc/net/tcp` or `udp` that is in this state.
+fn parse_row(row: &str, wanted: &str) -> Option<(SocketAddr, u64)> {
     let fields: Vec<&str> = row.split_ascii_whitespace().collect();
     let (&local, &state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?.parse().ok()?);
-    if state != "0A" {
+    if state != wanted {
         return None;
     }
     let (address, port) = local.split_once(':')?;
@@ -317,16 +348,37 @@ mod tests {
         assert!(is_alive(own, started));
         assert!(!is_alive(own, started + 1));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        assert!(listening(&[own]).contains(&listener.local_addr().unwrap()));
+        assert!(listening(&[own], Transport::Tcp).contains(&listener.local_addr().unwrap()));
+    }
+
+    #[test]
+    fn what_takes_datagrams_is_bound() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let bind = |address: &str| std::net::UdpSocket::bind(address).unwrap();
+        let asked = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
+            let socket = bind(address);
+            let bound = socket.local_addr().unwrap();
+            assert!(is_bound(own, asked(bound.port())), "{bound}");
+            assert!(listening(&[own], Transport::Udp).contains(&bound));
+            drop(socket);
+            assert!(!is_bound(own, asked(bound.port())), "{bound}");
+        }
+        // It is elsewhere, or hears one other only.
+        let other = bind("127.0.0.2:0");
+        assert!(!is_bound(own, asked(other.local_addr().unwrap().port())));
+        let connected = bind("127.0.0.1:0");
+        connected.connect(other.local_addr().unwrap()).unwrap();
+        assert!(!is_bound(own, asked(connected.local_addr().unwrap().port())));
     }
 
     #[test]
     fn rows_of_the_table_are_read() {
         let row = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4242 1";
         assert_eq!(
-            parse_listener(row),
+            parse_row(row, "0A"),
             Some(("127.0.0.1:8080".parse().unwrap(), 4242))
         );
-        assert_eq!(parse_listener(&row.replace(" 0A ", " 01 ")), None);
+        assert_eq!(parse_row(&row.replace(" 0A ", " 01 "), "0A"), None);
     }
 }

@@ -53,7 +53,7 @@ impl Target {
         let text = || format!("couldn't find port: {port:?}");
         declared
             .filter(|&port| port > 0)
-            .map(|port| start::real_port(&self.place, port))
+            .map(|port| start::real_port(&self.place, port, "TCP"))
             .ok_or_else(text)
     }
 

@@ -14,6 +14,7 @@ use crate::hooks;
 use crate::keeper::protocol::Attempt;
 use crate::notes::Notes;
 use crate::probes::{self, Kind, Question, Verdict};
+use crate::process::Transport;
 use crate::start;
 use crate::target::Target;
 
@@ -47,7 +48,7 @@ impl Watch {
         ))
     }
 
-    fn ports(&self, ports: Vec<u16>) -> Task {
+    fn ports(&self, ports: Vec<(Transport, u16)>) -> Task {
         let (target, notes, verdicts) = (self.target.clone(), self.notes.clone(), self.verdicts.clone());
         let Attempt { attempt, pid, .. } = self.attempt;
         Task::spawn(probes::wait_for_ports(
@@ -130,7 +131,13 @@ impl Worker {
         }
         let image = container.image.as_deref().unwrap_or_default();
         let implied = self.node.config.images.implies_port_80(image);
-        let ports = start::listen_ports(&watch.target.place, container, implied);
+        let place = &watch.target.place;
+        let streams = start::listen_ports(place, container, implied).into_iter();
+        let datagrams = start::datagram_ports(place, container).into_iter();
+        let streams = streams.map(|port| (Transport::Tcp, port));
+        let ports: Vec<_> = streams
+            .chain(datagrams.map(|port| (Transport::Udp, port)))
+            .collect();
         if ports.is_empty() || run.known.is_ready {
             run.known.is_ready = true;
         } else {

@@ -58,7 +58,7 @@ impl Destination {
 
     async fn dial(&self, port: u16) -> Result<TcpStream, String> {
         let place = sandbox::place(&self.dir).ok_or("the pod is not running")?;
-        let address = SocketAddrV4::new(place.ip, start::real_port(&place, port));
+        let address = SocketAddrV4::new(place.ip, start::real_port(&place, port, "TCP"));
         let failed = |error: io::Error| {
             let reason = match error.kind() {
                 io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),

@@ -157,27 +157,34 @@ fn stop_signal(container: &Container) -> Option<i32> {
 
 /// The real TCP ports that a container is to listen on: the declared ones, else the one its image implies.
 pub fn listen_ports(place: &Place, container: &Container, implied: bool) -> Vec<u16> {
-    let declared: Vec<u16> = tcp_ports(container).map(|port| real_port(place, port)).collect();
+    let declared = declared_ports(container, "TCP");
+    let declared: Vec<u16> = declared.map(|port| real_port(place, port, "TCP")).collect();
     if declared.is_empty() && implied {
-        vec![real_port(place, 80)]
+        vec![real_port(place, 80, "TCP")]
     } else {
         declared
     }
 }
 
-/// The declared TCP ports of a container.
-pub fn tcp_ports(container: &Container) -> impl Iterator<Item = u16> {
+/// The real UDP ports that a container is to take datagrams at.
+pub fn datagram_ports(place: &Place, container: &Container) -> Vec<u16> {
+    let declared = declared_ports(container, "UDP");
+    declared.map(|port| real_port(place, port, "UDP")).collect()
+}
+
+/// The declared ports of a container that are of this protocol.
+fn declared_ports(container: &Container, protocol: &str) -> impl Iterator<Item = u16> {
     let ports = container.ports.iter().flatten();
     ports
-        .filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
+        .filter(move |port| port.protocol.as_deref().unwrap_or("TCP") == protocol)
         .filter_map(|port| u16::try_from(port.container_port).ok())
 }
 
-/// Where a declared TCP port really is.
-pub fn real_port(place: &Place, port: u16) -> u16 {
+/// Where a declared port really is.
+pub fn real_port(place: &Place, port: u16, protocol: &str) -> u16 {
     place
         .ports
-        .get(&api::ports::key(port, "TCP"))
+        .get(&api::ports::key(port, protocol))
         .copied()
         .unwrap_or(port)
 }

@@ -1,5 +1,5 @@
 //! A real agent with a real API server and real processes. This file is the tests; run with `keeper` as first argument it
-//! is a keeper, and with `serve` a program that serves where it is told.
+//! is a keeper, and with `serve` or `take` a program that serves where it is told, connections or datagrams.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ mod cluster;
 
 use std::future::Future;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             return keeper::main(args);
         }
         Some("serve") => return serve(),
+        Some("take") => return take(),
         _ => {}
     }
     let tests = vec![
@@ -46,6 +47,10 @@ fn main() -> ExitCode {
             a_pod_runs_and_stops_when_the_balancer_says_so,
         ),
         test("pods_outlive_the_agent", pods_outlive_the_agent),
+        test(
+            "a_pod_is_ready_when_it_takes_datagrams",
+            a_pod_is_ready_when_it_takes_datagrams,
+        ),
         test(
             "what_lost_its_keeper_is_started_again",
             what_lost_its_keeper_is_started_again,
@@ -90,6 +95,17 @@ fn serve() -> ExitCode {
         .incoming()
         .for_each(|stream| drop(stream.unwrap().write_all(b"hello")));
     ExitCode::SUCCESS
+}
+
+/// Sends datagrams back until it is killed.
+fn take() -> ExitCode {
+    let variable = |name| std::env::var(name).unwrap();
+    let socket = UdpSocket::bind(format!("{}:{}", variable("HOST"), variable("PORT"))).unwrap();
+    let mut bytes = [0; 64];
+    loop {
+        let (count, sender) = socket.recv_from(&mut bytes).unwrap();
+        socket.send_to(&bytes[..count], sender).unwrap();
+    }
 }
 
 fn container(pod: &Pod) -> ContainerStatus {
@@ -165,6 +181,41 @@ async fn pods_outlive_the_agent() {
     cluster.delete("web").await;
     cluster.wait_gone("web").await;
     TcpStream::connect(address(&before)).unwrap_err();
+}
+
+/// The program binds its socket when it is told to, by a file.
+async fn a_pod_is_ready_when_it_takes_datagrams() {
+    let cluster = Cluster::start().await;
+    let told = cluster.dir.path().join("told");
+    let program = std::env::current_exe().unwrap();
+    let script = format!(
+        "until [ -e {} ]; do sleep 0.01; done; exec {} take",
+        told.display(),
+        program.display()
+    );
+    let container = json!({"name": "c", "image": "host", "command": ["sh", "-c", script],
+        "ports": [{"containerPort": 53, "protocol": "UDP"}]});
+    cluster.create("names", json!({}), container).await;
+    cluster
+        .wait("names", |pod| self::container(pod).started == Some(true))
+        .await;
+    let pod = cluster.api().get("names").await.unwrap();
+    assert!(!api::pods::is_ready(&pod), "nobody takes its datagrams yet");
+    std::fs::write(told, "").unwrap();
+    let pod = cluster.wait("names", api::pods::is_ready).await;
+    // A datagram that nobody takes is told of by an error.
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let ip = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.pod_ip.clone())
+        .unwrap();
+    client
+        .connect((ip.as_str(), api::ports::real_port(&pod, 53, "UDP")))
+        .unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.send(b"question").unwrap();
+    assert_eq!(client.recv(&mut [0; 64]).unwrap(), "question".len());
 }
 
 async fn what_lost_its_keeper_is_started_again() {
