@@ -66,6 +66,8 @@ pub struct PullFailure {
 pub struct Stopping {
     /// When it is killed.
     pub deadline: Instant,
+    /// When the keeper, should it not have told of the end by then, is asked whether it is well.
+    pub ask_keeper: Instant,
     /// The preStop hook, then the word to the keeper. Held so that it ends with the attempt.
     pub _task: Task,
 }

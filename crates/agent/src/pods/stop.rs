@@ -20,6 +20,8 @@ use crate::target::Target;
 
 /// Time that a program has after its stop signal in any case, as upstream.
 const LEAST_GRACE: Duration = Duration::from_secs(2);
+/// How long a keeper may take to tell of the end of what it has killed, before it is asked whether it is well.
+const TELL: Duration = Duration::from_secs(1);
 /// How long a keeper whose processes are dead may take to end.
 const KEEPER_END: Duration = Duration::from_secs(5);
 /// Grace of a pod that does not say.
@@ -68,7 +70,27 @@ impl Worker {
         }
         let left = Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default();
         self.stop_in_order(left);
-        Step::Wait(None)
+        let stops = self.containers.values().filter_map(|run| run.stop.as_ref());
+        match stops.map(|stop| stop.ask_keeper).min() {
+            Some(due) if due <= Instant::now() => self.ask_keeper().await,
+            due => Step::Wait(due),
+        }
+    }
+
+    /// A container should have been dead for a while. If it is the keeper that is not well, such as one that was stopped by
+    /// SIGSTOP, it goes, and all of the pod with it.
+    async fn ask_keeper(&mut self) -> Step {
+        self.recover().await;
+        if self.link.is_none() {
+            let text = "error killing pod: its keeper does not answer; the keeper and all of the pod's processes were killed";
+            self.notes.warning("FailedKillPod", text);
+        }
+        // A keeper that is well has told of all ends again; what is left then does not die, such as a process that waits for
+        // a disk.
+        for stop in self.containers.values_mut().filter_map(|run| run.stop.as_mut()) {
+            stop.ask_keeper = Instant::now() + KEEPER_END;
+        }
+        Step::Wait(Some(Instant::now()))
     }
 
     /// Readiness goes on to be watched while the pod drains: the balancer may need it when no other is ready.
@@ -136,6 +158,7 @@ impl Worker {
         if let Some(stop) = &mut run.stop {
             if deadline + RETRY < stop.deadline {
                 stop.deadline = deadline;
+                stop.ask_keeper = deadline + LEAST_GRACE + TELL;
                 link.send(stop_request(&container.name, grace));
             }
             return;
@@ -168,6 +191,7 @@ impl Worker {
         });
         run.stop = Some(Stopping {
             deadline,
+            ask_keeper: deadline + LEAST_GRACE + TELL,
             _task: task,
         });
     }

@@ -1,16 +1,19 @@
 //! A cluster of one node: a real agent on a real API server, in one process.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::{ApiServer, Identity, NodeDirectory, NodeService, Version};
 use coracle_agent::{Agent, Config, Images, PodPorts, PortAllocator, keeper};
+use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, Full};
 use informer::Informer;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Event, Pod, Service};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -153,6 +156,15 @@ impl Cluster {
         await_condition(self.api(), name, |pod: Option<&Pod>| pod.is_none())
             .await
             .unwrap();
+    }
+
+    /// Waits for an event about a pod.
+    pub async fn event(&self, pod: &str, reason: &str) -> Event {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), "default");
+        let about = format!("reason={reason},involvedObject.name={pod}");
+        let config = watcher::Config::default().fields(&about);
+        let mut seen = pin!(watcher(events, config).applied_objects());
+        seen.next().await.unwrap().unwrap()
     }
 
     pub async fn set_in_service(&self, name: &str, status: &str) {

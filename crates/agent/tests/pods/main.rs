@@ -64,6 +64,14 @@ fn main() -> ExitCode {
             what_lost_its_parent_too_is_killed,
         ),
         test(
+            "a_pod_whose_keeper_is_frozen_is_deleted",
+            a_pod_whose_keeper_is_frozen_is_deleted,
+        ),
+        test(
+            "a_pod_whose_keeper_is_frozen_vanishes",
+            a_pod_whose_keeper_is_frozen_vanishes,
+        ),
+        test(
             "a_condition_that_others_change_is_put_right",
             a_condition_that_others_change_is_put_right,
         ),
@@ -272,6 +280,55 @@ async fn what_lost_its_parent_too_is_killed() {
         })
         .await;
     assert!(!process::is_alive(child, started));
+}
+
+/// Creates a pod and freezes its keeper; the pod, its main process, and when that started.
+async fn frozen(cluster: &Cluster) -> (Pod, i32, u64) {
+    let container = json!({"name": "c", "image": "host", "command": ["sleep", "1000"]});
+    let spec = json!({"terminationGracePeriodSeconds": 1});
+    cluster.create("frozen", spec, container).await;
+    let pod = cluster.wait("frozen", api::pods::is_ready).await;
+    let main = keeper::record::attempts(&cluster.folder(&pod)).remove(0);
+    assert!(process::is_alive(main.pid, main.started));
+    process::signal(cluster.keeper(&pod).pid, nix::sys::signal::Signal::SIGSTOP);
+    (pod, main.pid, main.started)
+}
+
+async fn a_pod_whose_keeper_is_frozen_is_deleted() {
+    let cluster = Cluster::start().await;
+    let (pod, pid, started) = frozen(&cluster).await;
+    let keeper = cluster.keeper(&pod);
+    cluster.delete("frozen").await;
+    cluster.wait_gone("frozen").await;
+    assert!(!process::is_alive(pid, started));
+    assert!(!process::is_alive(keeper.pid, keeper.started));
+    cluster.event("frozen", "FailedKillPod").await;
+}
+
+async fn a_pod_whose_keeper_is_frozen_vanishes() {
+    let cluster = Cluster::start().await;
+    let (pod, pid, started) = frozen(&cluster).await;
+    let keeper = cluster.keeper(&pod);
+    let at_once = DeleteParams {
+        grace_period_seconds: Some(0),
+        ..DeleteParams::default()
+    };
+    // As with `kubectl delete --force`, of a pod that does not end by itself.
+    cluster
+        .api()
+        .delete("frozen", &DeleteParams::default())
+        .await
+        .unwrap();
+    cluster
+        .wait("frozen", |pod| pod.metadata.deletion_timestamp.is_some())
+        .await;
+    cluster.api().delete("frozen", &at_once).await.unwrap();
+    cluster.wait_gone("frozen").await;
+    while cluster.folder(&pod).exists() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!process::is_alive(pid, started));
+    assert!(!process::is_alive(keeper.pid, keeper.started));
 }
 
 /// As the node controller does for an agent that was silent, which it cannot take back itself.
