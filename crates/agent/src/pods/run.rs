@@ -10,7 +10,7 @@ use super::plan::plan;
 use super::worker::{RETRY, Worker, earliest, instant};
 use crate::images::{Image, Program};
 use crate::keeper::protocol::{Attempt, Failure, Request};
-use crate::start::{self, Objects, Site};
+use crate::start::{self, Objects, Site, StartError};
 use crate::status::CutShort;
 
 /// How soon a container that lacks a ConfigMap or the like is tried again.
@@ -136,7 +136,11 @@ impl Worker {
             Ok(start) => start,
             Err(error) => {
                 if run.wait(error.reason(), Some(error.to_string())) {
-                    notes.warning("Failed", format!("Error: {error}"));
+                    match &error {
+                        // It is the pod's, not the container's.
+                        StartError::Mount { .. } => self.notes.warning("FailedMount", error.to_string()),
+                        _ => notes.warning("Failed", format!("Error: {error}")),
+                    }
                 }
                 run.retry = Some(Instant::now() + RETRY_CONFIG);
                 return run.retry;

@@ -8,6 +8,7 @@ mod command;
 mod environment;
 mod fields;
 mod filesystem;
+mod host_path;
 mod objects;
 mod security;
 mod services;
@@ -61,6 +62,14 @@ pub enum StartError {
     /// A ConfigMap, a Secret, a field or a volume cannot be had.
     #[error("{0}")]
     Config(String),
+    /// A volume is not what the pod says it is.
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {text}")]
+    Mount {
+        /// The volume's name.
+        volume: String,
+        /// What is wrong with it.
+        text: String,
+    },
     /// There is nothing to run, or nowhere to run it.
     #[error("{0}")]
     Create(String),
@@ -83,6 +92,7 @@ impl StartError {
         match self {
             Self::Config(_) | Self::Api(_) => "CreateContainerConfigError",
             Self::Create(_) | Self::Folder { .. } => "CreateContainerError",
+            Self::Mount { .. } => "ContainerCreating",
         }
     }
 }

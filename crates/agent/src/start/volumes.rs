@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath, Volume, VolumeProjection};
 
-use super::{Objects, Site, StartError, fields};
+use super::{Objects, Site, StartError, fields, host_path};
 
 /// The files of a volume by relative path.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -30,8 +30,11 @@ pub fn prepare(site: &Site<'_>, objects: &Objects) -> Result<BTreeMap<String, Pa
 }
 
 fn one(site: &Site<'_>, volume: &Volume, objects: &Objects) -> Result<PathBuf, StartError> {
-    if let Some(host_path) = &volume.host_path {
-        return Ok(PathBuf::from(&host_path.path));
+    if let Some(source) = &volume.host_path {
+        return host_path::prepare(source).map_err(|text| StartError::Mount {
+            volume: volume.name.clone(),
+            text,
+        });
     }
     let dir = site.dir.join(".volumes").join(&volume.name);
     let mut files = Files::new();

@@ -76,6 +76,10 @@ fn main() -> ExitCode {
             a_condition_that_others_change_is_put_right,
         ),
         test("an_image_that_is_added_is_found", an_image_that_is_added_is_found),
+        test(
+            "a_path_that_is_not_what_its_type_says_is_waited_for",
+            a_path_that_is_not_what_its_type_says_is_waited_for,
+        ),
         test("a_job_completes", a_job_completes),
         test("a_pod_is_told_of_services", a_pod_is_told_of_services),
         test(
@@ -376,6 +380,27 @@ async fn an_image_that_is_added_is_found() {
     };
     images::add(&Images::file(cluster.dir.path()), entry).unwrap();
     cluster.wait("shop", api::pods::is_ready).await;
+}
+
+async fn a_path_that_is_not_what_its_type_says_is_waited_for() {
+    let cluster = Cluster::start().await;
+    let path = cluster.dir.path().join("data");
+    let container = json!({"name": "c", "image": "host", "command": ["sleep", "1000"]});
+    let volume = json!({"name": "data", "hostPath": {"path": path, "type": "Directory"}});
+    cluster
+        .create("reader", json!({"volumes": [volume]}), container)
+        .await;
+    let event = cluster.event("reader", "FailedMount").await;
+    let expected = format!(
+        "MountVolume.SetUp failed for volume \"data\" : hostPath type check failed: {} is not a directory",
+        path.display()
+    );
+    assert_eq!(event.message.as_deref(), Some(&*expected));
+    cluster
+        .wait("reader", |pod| waiting_for(pod, "ContainerCreating"))
+        .await;
+    std::fs::create_dir(&path).unwrap();
+    cluster.wait("reader", api::pods::is_ready).await;
 }
 
 async fn a_job_completes() {
