@@ -3,6 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use coracle_tests::{Background, Cluster, Kubectl, Options, Traffic, http};
@@ -157,9 +160,10 @@ fn a_client_with_affinity_keeps_its_pod_until_that_is_gone() {
     cluster.stop();
 }
 
-/// Answers each datagram with the pod's name and what it was.
+/// Answers each datagram with the pod's name and what it was, once it has started, which takes it a moment.
 const ECHO: &str = r#"
-import os, socket
+import os, socket, time
+time.sleep(0.5)
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.bind((os.environ["HOST"], int(os.environ["PORT"])))
 while True:
@@ -169,25 +173,45 @@ while True:
 
 /// Sends a datagram until an answer to it comes, as users of UDP do; the pod that answered.
 fn ask(client: &UdpSocket, address: SocketAddr, question: &str) -> String {
+    let patience = Duration::from_millis(500);
+    let mut answers = (0..20).filter_map(|_| ask_once(client, address, question, patience));
+    answers
+        .next()
+        .unwrap_or_else(|| panic!("no answer from {address}"))
+}
+
+/// Sends a datagram; the pod that answered, if one did.
+fn ask_once(client: &UdpSocket, address: SocketAddr, question: &str, patience: Duration) -> Option<String> {
     client
-        .set_read_timeout(Some(Duration::from_millis(500)))
+        .set_read_timeout(Some(patience))
         .expect("a timeout above zero");
-    for _ in 0..20 {
-        client
-            .send_to(question.as_bytes(), address)
-            .expect("a datagram goes out");
-        let mut bytes = [0; 2048];
-        while let Ok((count, from)) = client.recv_from(&mut bytes) {
-            assert_eq!(from, address, "the answer comes from where it was asked");
-            let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
-            if let Some((pod, said)) = text.split_once(' ')
-                && said == question
-            {
-                return pod.to_owned();
-            }
+    client
+        .send_to(question.as_bytes(), address)
+        .expect("a datagram goes out");
+    let mut bytes = [0; 2048];
+    while let Ok((count, from)) = client.recv_from(&mut bytes) {
+        assert_eq!(from, address, "the answer comes from where it was asked");
+        let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+        if let Some((pod, said)) = text.split_once(' ')
+            && said == question
+        {
+            return Some(pod.to_owned());
         }
     }
-    panic!("no answer from {address}")
+    None
+}
+
+/// Asks without a pause, each question once, until told to stop: all of them, and those without an answer.
+fn ask_on(address: SocketAddr, stop: &AtomicBool) -> (u32, Vec<u32>) {
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let (mut asked, mut lost) = (0, Vec::new());
+    while !stop.load(Ordering::Relaxed) {
+        if ask_once(&client, address, &asked.to_string(), Duration::from_secs(5)).is_none() {
+            lost.push(asked);
+        }
+        asked += 1;
+    }
+    (asked, lost)
 }
 
 #[test]
@@ -244,8 +268,14 @@ spec:
     assert!(pods.contains(&ask(&client(), node_port, "by node port")));
     assert!(pod_at(node_port).starts_with("echo-"), "and as node port");
 
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let asking = thread::spawn(move || ask_on(address, &stopped));
     kubectl.ok(&["rollout", "restart", "deployment/echo"]);
     kubectl.rolled_out("echo");
+    stop.store(true, Ordering::Relaxed);
+    let (asked, lost) = asking.join().unwrap();
+    assert!(asked > 100 && lost.is_empty(), "{lost:?} of {asked} are lost");
     let after = ask(&one, address, "third");
     assert!(!pods.contains(&after), "the session has moved: {after}");
     cluster.stop();
@@ -330,7 +360,7 @@ fn within_patience<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
         if found.is_some() || Instant::now() > deadline {
             return found;
         }
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 
