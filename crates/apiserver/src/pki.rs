@@ -27,6 +27,14 @@ const AUTHORITY_LIFETIME: Duration = Duration::days(3650);
 /// How long the certificates that it signs live; they are made anew at every start.
 const LIFETIME: Duration = Duration::days(365);
 
+/// The names that the server's certificate is for, beside its addresses.
+pub(crate) const SERVER_NAMES: [&str; 4] = [
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+];
+
 /// Clocks differ: certificates are valid from a little before they are made.
 const SKEW: Duration = Duration::minutes(5);
 
@@ -141,18 +149,12 @@ impl Authority {
         self.sign(&params)
     }
 
-    /// A certificate for the server under `addresses` and `localhost`, and the TLS configuration with it.
+    /// A certificate for the server under `addresses` and its names, and the TLS configuration with it.
     ///
     /// # Errors
     /// If the TLS library refuses the certificates.
     pub fn server(&self, addresses: &[IpAddr]) -> Result<ServerTls, PkiError> {
-        let names = [
-            "localhost",
-            "kubernetes",
-            "kubernetes.default",
-            "kubernetes.default.svc",
-        ];
-        let names = names.into_iter().map(str::to_owned);
+        let names = SERVER_NAMES.into_iter().map(str::to_owned);
         let names: Vec<String> = names.chain(addresses.iter().map(IpAddr::to_string)).collect();
         let mut params = leaf(ExtendedKeyUsagePurpose::ServerAuth)?;
         params.subject_alt_names = CertificateParams::new(names)?.subject_alt_names;

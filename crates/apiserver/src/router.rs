@@ -37,8 +37,7 @@ pub(crate) fn handle(core: Arc<Core>, request: Request) -> BoxFuture<'static, Re
 
 async fn route(core: Arc<Core>, mut request: Request) -> Result<Response, Failure> {
     let path = Path::parse(request.uri().path());
-    let host = request.uri().authority().map(http::uri::Authority::as_str);
-    auth::check_origin(request.headers(), host)?;
+    auth::check_site(request.headers(), request.uri())?;
     if let Path::Health(name) = path {
         return read_only(&request, health(name, &Query::parse(request.uri().query())));
     }

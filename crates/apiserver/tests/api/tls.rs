@@ -4,14 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use coracle_apiserver::pki::{Authority, Credential};
-use coracle_apiserver::{Identity, full};
-use http::{Request, StatusCode, Version};
+use coracle_apiserver::{Body, Identity, full};
+use http::{Request, Response, StatusCode, Version};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::door::{CONFIG_MAPS, Door};
@@ -48,12 +52,12 @@ async fn serve() -> Served {
 }
 
 impl Served {
-    async fn get(
-        &self,
-        path: &str,
-        credential: Option<&Credential>,
-        protocol: &str,
-    ) -> (StatusCode, Version) {
+    fn admin(&self) -> Credential {
+        let admin = Identity::new("admin", &["system:masters"]);
+        self.authority.client(&admin).unwrap()
+    }
+
+    async fn connect(&self, credential: Option<&Credential>, protocol: &str) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.authority.certificate().as_bytes()).unwrap())
@@ -73,18 +77,20 @@ impl Served {
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::from(self.address.ip());
-        let stream = TokioIo::new(
-            TlsConnector::from(Arc::new(config))
-                .connect(name, stream)
-                .await
-                .unwrap(),
-        );
-        let uri = format!("https://{}{path}", self.address);
-        let request = Request::get(uri)
-            .header("host", self.address.to_string())
-            .body(full(""))
-            .unwrap();
-        let response = if protocol == "h2" {
+        TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .unwrap()
+    }
+
+    async fn send(
+        &self,
+        request: Request<Body>,
+        credential: Option<&Credential>,
+        protocol: &str,
+    ) -> Response<Incoming> {
+        let stream = TokioIo::new(self.connect(credential, protocol).await);
+        if protocol == "h2" {
             let (mut sender, connection) =
                 hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
                     .await
@@ -95,7 +101,21 @@ impl Served {
             let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
             tokio::spawn(connection);
             sender.send_request(request).await.unwrap()
-        };
+        }
+    }
+
+    async fn get(
+        &self,
+        path: &str,
+        credential: Option<&Credential>,
+        protocol: &str,
+    ) -> (StatusCode, Version) {
+        let uri = format!("https://{}{path}", self.address);
+        let request = Request::get(uri)
+            .header("host", self.address.to_string())
+            .body(full(""))
+            .unwrap();
+        let response = self.send(request, credential, protocol).await;
         (response.status(), response.version())
     }
 }
@@ -103,10 +123,7 @@ impl Served {
 #[tokio::test]
 async fn nobody_gets_in_without_a_certificate_of_ours() {
     let served = serve().await;
-    let admin = served
-        .authority
-        .client(&Identity::new("admin", &["system:masters"]))
-        .unwrap();
+    let admin = served.admin();
     assert_eq!(
         served.get(CONFIG_MAPS, Some(&admin), "http/1.1").await,
         (StatusCode::OK, Version::HTTP_11)
@@ -139,6 +156,65 @@ async fn nobody_gets_in_without_a_certificate_of_ours() {
         served.get(CONFIG_MAPS, Some(&forged), "http/1.1").await.0,
         StatusCode::UNAUTHORIZED
     );
+}
+
+/// Asks for Secrets as a browser would that was led here under another name, and reads the refusal.
+async fn ask_under(
+    served: &Served,
+    host: &str,
+    origin: Option<&str>,
+    protocol: &str,
+) -> (StatusCode, Option<String>) {
+    // Over h2 the host is the URI's; over HTTP/1.1 a header.
+    let uri = match protocol {
+        "h2" => format!("https://{host}/api/v1/secrets"),
+        _ => "/api/v1/secrets".to_owned(),
+    };
+    let mut request = Request::get(uri);
+    if protocol != "h2" {
+        request = request.header("host", host);
+    }
+    if let Some(origin) = origin {
+        request = request.header("origin", origin);
+    }
+    let request = request.body(full("")).unwrap();
+    let response = served.send(request, Some(&served.admin()), protocol).await;
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    (status, body["message"].as_str().map(str::to_owned))
+}
+
+#[tokio::test]
+async fn a_page_that_was_led_here_under_a_name_of_its_own_learns_nothing() {
+    let served = serve().await;
+    for protocol in ["http/1.1", "h2"] {
+        for host in ["evil.com", "127.0.0.1.evil.com", "10.0.0.1:7443", "evil.com:7443"] {
+            for origin in [None, Some(format!("https://{host}"))] {
+                let (status, told) = ask_under(&served, host, origin.as_deref(), protocol).await;
+                assert_eq!(status, StatusCode::BAD_REQUEST, "{host} by {protocol}");
+                let expected = format!("the host {host:?} is not a name of this server");
+                assert!(told.unwrap().starts_with(&expected));
+            }
+        }
+        for host in [
+            "127.0.0.1:1",
+            "127.96.0.1",
+            "[::1]:7443",
+            "LocalHost:8080",
+            "kubernetes.default.svc",
+        ] {
+            let (status, told) = ask_under(&served, host, None, protocol).await;
+            assert_eq!((status, told), (StatusCode::OK, None), "{host} by {protocol}");
+            let own = format!("https://{host}");
+            let (status, _) = ask_under(&served, host, Some(&own), protocol).await;
+            assert_eq!(status, StatusCode::OK, "{host} by {protocol}");
+            let (status, _) = ask_under(&served, host, Some("https://evil.com"), protocol).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{host} by {protocol}");
+        }
+    }
+    let (status, _) = ask_under(&served, "", None, "http/1.1").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
