@@ -25,7 +25,7 @@ use crate::pki::ServerTls;
 use crate::router;
 use crate::server::ApiServer;
 
-/// How long a client may take for the handshake, and for the head of a request.
+/// How long a client may take for the handshake, for its first request, and for the head of each.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long connections may go on after the server was told to stop.
@@ -79,7 +79,9 @@ impl ApiServer {
             Err(_) => return tracing::debug!(%peer, "no TLS handshake in time"),
         };
         let identity = identify(&stream, tls);
+        let asked = CancellationToken::new();
         let service = service_fn(|request: http::Request<Incoming>| {
+            asked.cancel();
             let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
             if let Some(identity) = identity.clone() {
                 request.extensions_mut().insert(identity);
@@ -105,10 +107,19 @@ impl ApiServer {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = silence(&asked) => return tracing::debug!(%peer, "no request in time"),
         };
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "connection ended");
         }
+    }
+}
+
+/// Resolves when no request has come in time: such a client need not have shown any credential. hyper's own limits begin
+/// with the first bytes only.
+async fn silence(asked: &CancellationToken) {
+    if tokio::time::timeout(PATIENCE, asked.cancelled()).await.is_ok() {
+        std::future::pending::<()>().await;
     }
 }
 

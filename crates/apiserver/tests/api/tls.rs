@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use coracle_apiserver::pki::{Authority, Credential};
 use coracle_apiserver::{Body, Identity, full};
@@ -13,12 +14,16 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::door::{CONFIG_MAPS, Door};
+use crate::door::{CONFIG_MAPS, Door, config_map};
+
+/// In the time of a test that has stopped the clock.
+const MINUTE: Duration = Duration::from_secs(60);
 
 struct Served {
     door: Door,
@@ -215,6 +220,54 @@ async fn a_page_that_was_led_here_under_a_name_of_its_own_learns_nothing() {
     }
     let (status, _) = ask_under(&served, "", None, "http/1.1").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_client_that_asks_nothing_is_not_kept() {
+    let served = serve().await;
+    let preface: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let beginnings = [
+        ("http/1.1", &b""[..]),
+        ("h2", b""),
+        ("h2", &preface[..9]),
+        ("h2", preface),
+    ];
+    for (protocol, beginning) in beginnings {
+        let mut silent = served.connect(None, protocol).await;
+        silent.write_all(beginning).await.unwrap();
+        tokio::time::pause();
+        let begin = tokio::time::Instant::now();
+        let closed = tokio::time::timeout(MINUTE, silent.read_to_end(&mut Vec::new())).await;
+        assert!(closed.is_ok(), "{protocol} after {beginning:?}");
+        assert!(begin.elapsed() > MINUTE / 6, "{:?}", begin.elapsed());
+        tokio::time::resume();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_an_answer_is_kept() {
+    let served = serve().await;
+    for protocol in ["http/1.1", "h2"] {
+        let now = store::Store::revision(&*served.door.store);
+        let uri = format!(
+            "https://{}{CONFIG_MAPS}?watch=1&resourceVersion={now}",
+            served.address
+        );
+        let request = Request::get(uri).header("host", "localhost");
+        let request = request.body(full("")).unwrap();
+        let mut watch = served
+            .send(request, Some(&served.admin()), protocol)
+            .await
+            .into_body();
+        tokio::time::pause();
+        tokio::time::sleep(MINUTE / 2).await;
+        tokio::time::resume();
+        let map = config_map(&protocol.replace('/', "-"), Value::Null);
+        served.door.make(CONFIG_MAPS, &map).await;
+        let event = watch.frame().await.unwrap().unwrap().into_data().unwrap();
+        let event: Value = serde_json::from_slice(&event).unwrap();
+        assert_eq!(event["type"], "ADDED", "{protocol}");
+    }
 }
 
 #[tokio::test]
