@@ -1,15 +1,18 @@
 //! `coracle up` is interrupted at any instant of its start, or fails: nothing runs afterwards, and a later start succeeds.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use coracle_tests::processes::marked;
+use coracle_tests::processes::{Process, marked};
 use coracle_tests::{Background, programs};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -35,8 +38,12 @@ fn up(folder: &Path, port: &str) -> Background {
     Background::start(&mut coracle(folder, &["up", "--api-port", port]))
 }
 
+fn running(folder: &Path) -> BTreeSet<Process> {
+    marked(&[folder.to_string_lossy().into_owned()])
+}
+
 fn assert_nothing_runs(folder: &Path, when: &str) {
-    let left = marked(&[folder.to_string_lossy().into_owned()]);
+    let left = running(folder);
     assert!(left.is_empty(), "left behind {when}: {left:#?}");
 }
 
@@ -79,6 +86,58 @@ fn a_start_that_is_interrupted_leaves_nothing_running() {
         assert!(ended.is_some(), "it goes on {when}");
         assert_nothing_runs(folder.path(), &when);
     }
+    starts_and_goes(folder.path());
+}
+
+#[test]
+fn a_detached_start_that_is_interrupted_leaves_nothing_running() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Ctrl-C reaches the whole group, and the server, too, for as long as it is in it.
+    let detach =
+        || Background::start(coracle(folder.path(), &["up", "--detach", "--api-port", "0"]).process_group(0));
+    let down = || {
+        coracle(folder.path(), &["down", "--keep-data"])
+            .output()
+            .expect("it is built")
+    };
+    let begin = Instant::now();
+    let whole = detach().wait(LIMIT);
+    assert!(whole.is_some_and(|status| status.success()), "{whole:?}");
+    let longest = begin.elapsed();
+    assert!(down().status.success());
+    let mut random = StdRng::seed_from_u64(2);
+    let mut interrupted = 0;
+    for _ in 0..STARTS {
+        let signal =
+            [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL][random.random_range(0..4)];
+        let instant = longest.mul_f64(random.random_range(0.0..1.2));
+        let mut launcher = detach();
+        // The instant is what is tried.
+        thread::sleep(instant);
+        // It may have ended by itself meanwhile.
+        let _ = killpg(Pid::from_raw(launcher.pid()), signal);
+        let ended = launcher.wait(LIMIT);
+        let when = format!("by {signal} {instant:?} after the start, which ended with {ended:?}");
+        let ended = ended.unwrap_or_else(|| panic!("it goes on {when}"));
+        if ended.success() {
+            let down = down();
+            assert!(down.status.success(), "{down:?} {when}");
+        } else {
+            interrupted += 1;
+        }
+        if signal == Signal::SIGKILL {
+            // Nobody was left to wait for the server's end.
+            let deadline = Instant::now() + LIMIT;
+            while !running(folder.path()).is_empty() && Instant::now() < deadline {
+                thread::yield_now();
+            }
+        }
+        assert_nothing_runs(folder.path(), &when);
+    }
+    assert!(
+        interrupted > STARTS / 4,
+        "{interrupted} of {STARTS} were interrupted"
+    );
     starts_and_goes(folder.path());
 }
 

@@ -1,20 +1,25 @@
 //! `coracle up --detach`: starts the server as a process of its own and says how its start went.
 //!
-//! The server's standard input is a socket on which it reports once: the welcome text, or why it could not start. Its
-//! output goes to `server.log` in the data folder.
+//! The server's standard input is a socket on which it reports once: the welcome text, or why it could not start. The
+//! launcher confirms a welcome when it has passed it on; if it is gone before, it was interrupted, and the server stops as
+//! on Ctrl-C. The server's output goes to `server.log` in the data folder.
 
-use std::fs::OpenOptions;
-use std::io::{Read as _, Write as _};
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
 
-use crate::cli::{PodPorts, UpArgs};
+use crate::cli::{PodPorts, UpArgs, runtime};
 use crate::data_dir::DataDir;
+use crate::interrupt::Interrupt;
 use crate::output;
 
 /// How the start went.
@@ -39,15 +44,24 @@ impl Report {
         Ok(Self(UnixStream::from(socket)))
     }
 
-    /// The cluster is up.
+    /// The cluster is up. Whether the launcher is there to hear it, [`Report::abandoned`] tells.
     pub fn succeeded(&self, welcome: &str) -> anyhow::Result<()> {
         match self.send(&Outcome::Up(welcome.to_owned())) {
-            // A launcher that was stopped is gone: nobody needs to know.
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                 Err(error).context("cannot tell the launcher that the cluster is up")
             }
             _ => Ok(()),
         }
+    }
+
+    /// Resolves when the launcher is gone and has told nobody that the cluster is up.
+    pub async fn abandoned(&self) -> anyhow::Result<()> {
+        let socket = self.0.try_clone().and_then(nonblocking);
+        let mut socket = socket.context("cannot listen to the launcher")?;
+        if socket.read_u8().await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
     }
 
     /// The cluster could not start, or has failed.
@@ -60,8 +74,13 @@ impl Report {
 
     fn send(&self, outcome: &Outcome) -> std::io::Result<()> {
         (&self.0).write_all(&serde_json::to_vec(outcome)?)?;
-        self.0.shutdown(std::net::Shutdown::Both)
+        self.0.shutdown(std::net::Shutdown::Write)
     }
+}
+
+fn nonblocking(socket: UnixStream) -> std::io::Result<tokio::net::UnixStream> {
+    socket.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(socket)
 }
 
 /// Starts the server and waits until it is up.
@@ -74,22 +93,40 @@ pub fn launch(args: &UpArgs) -> anyhow::Result<ExitCode> {
         .mode(0o600)
         .open(data_dir.server_log())
         .with_context(|| format!("cannot write {}", data_dir.server_log().display()))?;
-    let (mut ours, theirs) = UnixStream::pair()?;
-    Command::new(std::env::current_exe()?)
-        .args(arguments(args, &data_dir))
+    runtime()?.block_on(start(arguments(args, &data_dir), &data_dir, log))
+}
+
+async fn start(arguments: Vec<OsString>, data_dir: &DataDir, log: File) -> anyhow::Result<ExitCode> {
+    // Before anything is started: a signal from here on ends the server, too.
+    let mut interrupt = Interrupt::listen()?;
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut server = Command::new(std::env::current_exe()?)
+        .args(arguments)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
         .context("cannot start the server")?;
+    let mut ours = nonblocking(ours)?;
     let mut answer = Vec::new();
-    ours.read_to_end(&mut answer).context("the server")?;
+    tokio::select! {
+        biased;
+        () = interrupt.recv() => {
+            drop(ours);
+            server.wait().await.context("the server")?;
+            eprintln!("Interrupted: the cluster is stopped.");
+            return Ok(ExitCode::from(130));
+        }
+        read = ours.read_to_end(&mut answer) => read.context("the server")?,
+    };
     match serde_json::from_slice(&answer) {
         Ok(Outcome::Up(welcome)) => {
-            output::line(format_args!(
+            let told = output::line(format_args!(
                 "{welcome}\nIt stays up; `coracle down{}` stops it.",
                 data_dir.option()
-            ))?;
+            ));
+            ours.write_u8(1).await.context("the server")?;
+            told?;
             Ok(ExitCode::SUCCESS)
         }
         Ok(Outcome::Failed(why)) => bail!(why),
@@ -100,7 +137,7 @@ pub fn launch(args: &UpArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn arguments(args: &UpArgs, data_dir: &DataDir) -> Vec<std::ffi::OsString> {
+fn arguments(args: &UpArgs, data_dir: &DataDir) -> Vec<OsString> {
     let mut list = vec![
         "up".into(),
         "--detached".into(),

@@ -11,6 +11,7 @@ mod demo;
 mod detach;
 mod down;
 mod image;
+mod interrupt;
 mod kubeconfig;
 mod network;
 mod node;

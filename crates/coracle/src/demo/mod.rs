@@ -21,9 +21,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::interrupt::Interrupt;
 use crate::up::{Cluster, Options};
 
 use screen::Screen;
@@ -62,8 +62,7 @@ pub struct DemoArgs {
 /// When the cluster does not start or stop, or a step of the story does not succeed in time.
 pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     // Before anything is started: a signal from here on ends in an orderly stop.
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = Interrupt::listen()?;
     let started = Instant::now();
     let folder = tempfile::Builder::new()
         .prefix("coracle-demo-")
@@ -85,8 +84,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let client = cluster.client();
     let ended = tokio::select! {
         told = story::tell(&args, &client, &mut screen) => told.map(Some),
-        _ = interrupt.recv() => Ok(None),
-        _ = terminate.recv() => Ok(None),
+        () = interrupt.recv() => Ok(None),
         () = sleep_until(started + STORY) => {
             Err(anyhow!("the demo did not come to its end within {} s and was stopped", STORY.as_secs()))
         }

@@ -9,13 +9,11 @@ mod settings;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 pub use cluster::{Cluster, Options};
 
 use crate::cli::{UpArgs, init_tracing, runtime};
-use crate::detach;
+use crate::detach::{self, Report};
+use crate::interrupt::Interrupt;
 
 /// Runs `coracle up` until it is told to stop, or with `--detach` until the cluster is up.
 pub fn command(args: UpArgs) -> anyhow::Result<ExitCode> {
@@ -24,36 +22,26 @@ pub fn command(args: UpArgs) -> anyhow::Result<ExitCode> {
     }
     init_tracing("warn");
     if args.detached {
-        let up = detach::Report::take()?;
-        return match runtime()?.block_on(serve(args, |text| up.succeeded(text))) {
+        let launcher = Report::take()?;
+        return match runtime()?.block_on(serve(args, Some(&launcher))) {
             Err(error) => {
-                up.failed(&format!("{error:#}"));
+                launcher.failed(&format!("{error:#}"));
                 Ok(ExitCode::FAILURE)
             }
             done => done,
         };
     }
-    runtime()?.block_on(serve(args, |text| {
-        let mut out = std::io::stdout().lock();
-        writeln!(
-            out,
-            "{text}\nCtrl-C stops the cluster; its objects stay for the next `coracle up`."
-        )?;
-        Ok(out.flush()?)
-    }))
+    runtime()?.block_on(serve(args, None))
 }
 
-async fn serve(args: UpArgs, announce: impl Fn(&str) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+async fn serve(args: UpArgs, launcher: Option<&Report>) -> anyhow::Result<ExitCode> {
     // Before anything is started: a signal from here on ends in an orderly stop.
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-    let mut hangup = Hangup::listen()?;
+    let mut interrupt = Interrupt::listen()?;
     let cluster = Cluster::start(Options::from(args)).await?;
-    announce(&cluster.welcome().to_string())?;
+    announce(&cluster, launcher)?;
     let stopped = tokio::select! {
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-        _ = hangup.recv() => Ok(()),
+        () = interrupt.recv() => Ok(()),
+        gone = abandoned(launcher) => gone,
         failed = cluster.failed() => Err(failed),
     };
     if std::io::stdout().is_terminal() {
@@ -63,30 +51,23 @@ async fn serve(args: UpArgs, announce: impl Fn(&str) -> anyhow::Result<()>) -> a
     stopped.map(|()| ExitCode::SUCCESS)
 }
 
-/// The terminal was closed. `nohup` says that this is to change nothing, which listening for the signal would undo.
-struct Hangup(Option<Signal>);
-
-impl Hangup {
-    fn listen() -> anyhow::Result<Self> {
-        let status = std::fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
-        let ignored = status
-            .lines()
-            .find_map(|line| line.strip_prefix("SigIgn:"))
-            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-            .is_some_and(|mask| mask & 1 != 0);
-        if ignored {
-            return Ok(Self(None));
-        }
-        let signal = signal(SignalKind::hangup()).context("cannot listen for signals")?;
-        Ok(Self(Some(signal)))
+/// Says that the cluster is up: to whoever detached it, or else to the terminal.
+fn announce(cluster: &Cluster, launcher: Option<&Report>) -> anyhow::Result<()> {
+    let welcome = cluster.welcome();
+    if let Some(launcher) = launcher {
+        return launcher.succeeded(&welcome.to_string());
     }
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "{welcome}\nCtrl-C stops the cluster; its objects stay for the next `coracle up`."
+    )?;
+    Ok(out.flush()?)
+}
 
-    async fn recv(&mut self) {
-        match &mut self.0 {
-            Some(signal) => {
-                signal.recv().await;
-            }
-            None => std::future::pending().await,
-        }
+async fn abandoned(launcher: Option<&Report>) -> anyhow::Result<()> {
+    match launcher {
+        Some(launcher) => launcher.abandoned().await,
+        None => std::future::pending().await,
     }
 }
