@@ -113,6 +113,24 @@ fn a_taken_port_is_named() {
 }
 
 #[test]
+fn nothing_is_told_to_listen_beyond_this_machine() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for address in ["0.0.0.0:9100", "8.8.8.8:9100", "[::]:9100"] {
+        let mut command = Command::new(programs::coracle());
+        command.args(["up", "--metrics-address", address, "--data-dir"]);
+        command.arg(folder.path().join("data")).env("HOME", folder.path());
+        let refused: Output = command.output().expect("coracle runs").into();
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        let told = "it must be a loopback address such as 127.0.0.1:9100";
+        assert!(
+            refused.stderr.contains(address) && refused.stderr.contains(told),
+            "{refused:?}"
+        );
+    }
+    assert!(!folder.path().join("data").exists(), "something was started");
+}
+
+#[test]
 fn an_unwritable_folder_is_named() {
     let cluster = Cluster::start_with(Options {
         user: User::Ordinary,

@@ -91,7 +91,7 @@ pub struct UpArgs {
     pub pod_ports: Option<PodPorts>,
     /// Where Prometheus finds the balancer's counters, from the balancer's next start on [default: a loopback address of
     /// the cluster, which `coracle status` shows, or as at the last start]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = loopback)]
     pub metrics_address: Option<SocketAddr>,
     /// How long a node's agent may be silent before its node is not ready, as of kube-controller-manager; more than the
     /// 10 s between two signs of life [default: 50s, or as at the last start]
@@ -177,6 +177,18 @@ fn grace_period(text: &str) -> anyhow::Result<Duration> {
         anyhow::bail!("an agent gives a sign of life every 10 s: it must be at least 11s");
     }
     Ok(period.try_into()?)
+}
+
+fn loopback(text: &str) -> anyhow::Result<SocketAddr> {
+    let address: SocketAddr = text
+        .parse()
+        .context("it is an address and a port such as 127.0.0.1:9100")?;
+    if !address.ip().is_loopback() {
+        anyhow::bail!(
+            "nothing listens beyond this machine: it must be a loopback address such as 127.0.0.1:9100"
+        );
+    }
+    Ok(address)
 }
 
 /// Logs go to standard error; `RUST_LOG` says how much, `default` if it is not set.
