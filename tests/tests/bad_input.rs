@@ -1,8 +1,10 @@
 //! Mistakes: manifests are refused with upstream's words, and the command line says in one sentence what is wrong.
 
-use std::net::TcpListener;
+use std::io::{ErrorKind, Read as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use coracle_tests::{Cluster, Options, Output, User, programs};
 
@@ -128,6 +130,44 @@ fn nothing_is_told_to_listen_beyond_this_machine() {
         );
     }
     assert!(!folder.path().join("data").exists(), "something was started");
+}
+
+#[test]
+fn the_limit_of_open_files_is_told_once() {
+    let cluster = Cluster::start_with(Options {
+        nodes: 1,
+        detached: true,
+        ..Options::default()
+    });
+    let server = cluster.processes().into_iter();
+    let server = server
+        .filter(|process| process.command.contains("--detached"))
+        .map(|process| process.pid.to_string())
+        .next()
+        .expect("the server runs");
+    let limit = |files: &str| {
+        let set = Command::new("prlimit")
+            .args(["--pid", &server, &format!("--nofile={files}:")])
+            .status();
+        assert!(set.expect("prlimit runs").success());
+    };
+    let log = || std::fs::read_to_string(cluster.data_dir().join("server.log")).expect("the log");
+    limit("3");
+    let mut waiting = TcpStream::connect(("127.0.0.1", cluster.api_port())).expect("the system accepts");
+    waiting
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .expect("a socket");
+    let told = waiting.read(&mut [0; 1]).expect_err("its turn has not come");
+    assert_eq!(told.kind(), ErrorKind::WouldBlock);
+    limit("500");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !log().contains("connections are accepted again") {
+        assert!(Instant::now() < deadline, "{}", log());
+        cluster.kubectl().ok(&["get", "--raw", "/readyz"]);
+    }
+    let log = log();
+    assert_eq!(log.matches("cannot accept connections").count(), 1, "{log}");
+    cluster.stop();
 }
 
 #[test]

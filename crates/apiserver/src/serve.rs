@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -34,11 +34,15 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long to wait after the system refused to accept a connection (no file descriptors).
 const REFUSED: Duration = Duration::from_millis(100);
 
+/// After how long without a refusal they are over: at the limit they come and go with every connection that ends.
+const CALM: Duration = Duration::from_secs(5);
+
 impl ApiServer {
     /// Serves connections until `stop` is cancelled, which also ends all watches and the background work.
     pub async fn serve(&self, listener: TcpListener, tls: ServerTls, stop: CancellationToken) {
         let tls = Arc::new(tls);
         let connections = TaskTracker::new();
+        let mut refused: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -46,11 +50,16 @@ impl ApiServer {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    if refused.take_if(|last| last.elapsed() > CALM).is_some() {
+                        tracing::warn!("connections are accepted again");
+                    }
                     let (server, tls, stop) = (self.clone(), tls.clone(), stop.clone());
                     connections.spawn(async move { server.connection(stream, peer, &tls, stop).await });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if refused.replace(Instant::now()).is_none() {
+                        tracing::warn!(%error, "cannot accept connections: they wait; raise the limit of open files (ulimit -n)");
+                    }
                     tokio::time::sleep(REFUSED).await;
                 }
             }
