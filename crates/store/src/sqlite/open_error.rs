@@ -32,6 +32,12 @@ pub enum OpenError {
         /// The newest format that this version knows.
         known: i64,
     },
+    /// The process may have no more files open.
+    #[error("the store {} cannot be opened: the limit of open files is reached; raise it (ulimit -n)", path.display())]
+    TooManyFiles {
+        /// The file.
+        path: PathBuf,
+    },
     /// The machine refuses: permissions, a missing folder, a full disk.
     #[error("the store {} cannot be opened ({reason}): check the folder's permissions and free space, or choose another data folder", path.display())]
     Unreachable {
@@ -44,6 +50,11 @@ pub enum OpenError {
 
 impl OpenError {
     pub(super) fn unreachable(path: &Path, reason: &dyn Display) -> Self {
+        if no_file_can_be_opened() {
+            return Self::TooManyFiles {
+                path: path.to_owned(),
+            };
+        }
         Self::Unreachable {
             path: path.to_owned(),
             reason: reason.to_string(),
@@ -70,4 +81,10 @@ impl OpenError {
             Some(_) => Self::unreachable(path, error),
         }
     }
+}
+
+/// Whether descriptors are what is lacking, which SQLite does not tell.
+fn no_file_can_be_opened() -> bool {
+    // ENFILE and EMFILE, which have no `ErrorKind`.
+    std::fs::File::open("/").is_err_and(|error| matches!(error.raw_os_error(), Some(23 | 24)))
 }
