@@ -43,6 +43,31 @@ async fn tcp_and_udp_of_one_number_get_one_node_port() {
 }
 
 #[tokio::test]
+async fn a_second_family_is_refused_where_it_is_required() {
+    let door = Door::open().await;
+    let dual = |more: Value| {
+        let mut spec = json!({ "ipFamilyPolicy": "RequireDualStack", "ports": [{ "port": 80 }] });
+        spec.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        service("dual", spec)
+    };
+    for spec in [
+        json!({}),
+        json!({ "clusterIP": "None", "selector": { "app": "a" } }),
+    ] {
+        let (status, refused) = door.post(SERVICES, &dual(spec)).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(
+            refused["message"],
+            "Service \"dual\" is invalid: spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not \
+             configured for dual-stack services"
+        );
+    }
+    door.make(SERVICES, &dual(json!({ "clusterIP": "None" }))).await;
+}
+
+#[tokio::test]
 async fn every_type_gets_what_it_has() {
     let door = Door::open().await;
     let plain = door

@@ -1,5 +1,7 @@
 //! Which Services are valid.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -187,7 +189,18 @@ fn policies(spec: &ServiceSpec, kind: &str, path: &Path<'_>, errors: &mut Errors
     }
     let policies = ["SingleStack", "PreferDualStack", "RequireDualStack"];
     if let Some(policy) = spec.ip_family_policy.as_deref() {
-        errors.one_of(&path.field("ipFamilyPolicy"), Some(policy), &policies);
+        let path = path.field("ipFamilyPolicy");
+        errors.one_of(&path, Some(policy), &policies);
+        // Of a headless Service without a selector nothing is allocated; upstream lets it have both families anywhere.
+        let is_bare = spec.cluster_ip.as_deref() == Some("None")
+            && spec.selector.as_ref().is_none_or(BTreeMap::is_empty);
+        if policy == "RequireDualStack" && kind != "ExternalName" && !is_bare {
+            errors.invalid(
+                &path,
+                policy,
+                "this cluster is not configured for dual-stack services",
+            );
+        }
     }
     let families = path.field("ipFamilies");
     for (index, family) in spec.ip_families.iter().flatten().enumerate() {
