@@ -90,6 +90,13 @@ fn nothing_is_written_over_and_nothing_half_done_is_left() {
     assert!(told.contains("is no backup of a cluster"), "{told}");
     assert!(!path("new.db").exists());
 
+    let told = refused(backup(&path("store.db"), &[], &path("typo/backup")));
+    assert!(
+        told.ends_with("typo: make it first, or choose another name"),
+        "{told}"
+    );
+    assert!(!path("typo").exists());
+
     backup(&path("store.db"), &[], &path("good")).unwrap();
     let told = refused(restore(&path("good"), &path("mine")).map(|_| ()));
     assert!(told.contains("mine exists already"), "{told}");

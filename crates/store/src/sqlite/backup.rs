@@ -34,6 +34,12 @@ pub enum BackupError {
         /// What is there.
         path: PathBuf,
     },
+    /// Folders are not made: a mistyped one would be.
+    #[error("there is no folder {}: make it first, or choose another name", folder.display())]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The file to be restored is none, or is damaged.
     #[error("{} is no backup of a cluster ({reason})", path.display())]
     NotABackup {
@@ -89,6 +95,11 @@ pub fn restore(from: &Path, store: &Path) -> Result<Vec<Attachment>, BackupError
     };
     let source = read_only(from).map_err(not_a_backup)?;
     let attachments = attachments(&source).map_err(not_a_backup)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder_of(store))
+        .map_err(|error| unwritable(store, &error))?;
     create(store)?;
     let fill = || {
         copy(&source, store).map_err(|reason| unwritable(store, &reason))?;
@@ -130,27 +141,28 @@ fn wrong(reason: &str) -> rusqlite::Error {
 
 /// Makes an empty file for the owner only, where there is none, and returns the folder that it is in.
 fn create(path: &Path) -> Result<PathBuf, BackupError> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .and_then(|()| {
-            fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-        });
+    let folder = folder_of(path);
+    if !folder.exists() {
+        return Err(BackupError::NoFolder { folder });
+    }
+    let made = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
     match made {
         Ok(_) => Ok(folder),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(BackupError::Exists {
             path: path.to_owned(),
         }),
         Err(error) => Err(unwritable(path, &error)),
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
     }
 }
 
