@@ -7,7 +7,7 @@ use std::sync::Arc;
 use api::kind::{Subresource, Write};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::auth::{self, Identity};
 use crate::body::{self, Request, Response};
@@ -59,20 +59,24 @@ async fn route(core: Arc<Core>, mut request: Request) -> Result<Response, Failur
                 None => object(core, path, identity.user, request).await,
             },
         },
-        Path::Version => read_only(
-            &request,
-            body::json(StatusCode::OK, core.config.version.to_json()),
-        ),
+        Path::Unknown | Path::Health(_) => Err(Failure::NoSuchPath),
+        path => read_only(&request, document(&core, &path, request.headers())?),
+    }
+}
+
+/// What the server tells of itself.
+fn document(core: &Core, path: &Path, headers: &HeaderMap) -> Result<Response, Failure> {
+    match path {
+        Path::Version => Ok(body::json(StatusCode::OK, core.config.version.to_json())),
         Path::OpenApiIndex => core.openapi.index(&core.registry),
         Path::OpenApi(name) => core
             .openapi
-            .document(&core.registry, &core.config.version.git_version, &name),
+            .document(&core.registry, &core.config.version.git_version, name),
         Path::OpenApiV2 => {
             let version = &core.config.version.git_version;
-            core.openapi.version_2(&core.registry, version, request.headers())
+            core.openapi.version_2(&core.registry, version, headers)
         }
-        Path::Unknown | Path::Health(_) => Err(Failure::NoSuchPath),
-        path => core.discovery.respond(&path, request.headers()),
+        path => core.discovery.respond(path, headers),
     }
 }
 

@@ -170,6 +170,31 @@ async fn web_pages_of_other_sites_may_not_ask() {
 }
 
 #[tokio::test]
+async fn what_the_server_tells_of_itself_can_only_be_read() {
+    let door = Door::open().await;
+    let documents = [
+        "/api",
+        "/apis",
+        "/api/v1",
+        "/apis/apps",
+        "/apis/apps/v1",
+        "/version",
+        "/readyz",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/api/v1",
+    ];
+    for path in documents {
+        assert_eq!(door.get(path).await.0, StatusCode::OK, "{path}");
+        for method in [Method::TRACE, Method::POST, Method::DELETE] {
+            let (status, told) = door.ask(method.clone(), path, &json!({})).await;
+            let expected = (StatusCode::METHOD_NOT_ALLOWED, json!("MethodNotAllowed"));
+            assert_eq!((status, told["reason"].clone()), expected, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn there_are_no_definitions_of_custom_kinds() {
     let door = Door::open().await;
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
