@@ -27,6 +27,9 @@ pub(crate) type Response = http::Response<Body>;
 /// The most bytes that a request body may have.
 pub(crate) const MAX_REQUEST: usize = 3 * 1024 * 1024;
 
+/// The most bytes that are read of a body that is refused.
+const MAX_DISCARDED: usize = 8 * MAX_REQUEST;
+
 /// How long a client may take to send a body.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -62,14 +65,27 @@ pub(crate) fn typed(code: StatusCode, media: &'static str, bytes: impl Into<Byte
 }
 
 /// The whole body of a request, refused when it is too large or too slow.
-pub(crate) async fn collect(body: Body) -> Result<Bytes, Failure> {
-    match tokio::time::timeout(PATIENCE, read(body)).await {
-        Ok(read) => read,
-        Err(_) => Err(Failure::TooSlow(PATIENCE)),
+pub(crate) async fn collect(mut body: Body) -> Result<Bytes, Failure> {
+    let read = tokio::time::timeout(PATIENCE, read(&mut body)).await;
+    if let Ok(Err(Failure::TooLarge(_))) = read {
+        // Nothing comes of it that would have to be told.
+        let _ = tokio::time::timeout(PATIENCE, discard(body)).await;
+    }
+    read.unwrap_or(Err(Failure::TooSlow(PATIENCE)))
+}
+
+/// Reads what is left of a body, unless that is very much: many clients look for an answer only when they have sent
+/// everything, and to these a connection that is closed before is a failure of the network.
+async fn discard(mut body: Body) {
+    let mut read = 0;
+    while read < MAX_DISCARDED
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        read += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 
-async fn read(mut body: Body) -> Result<Bytes, Failure> {
+async fn read(body: &mut Body) -> Result<Bytes, Failure> {
     if body.size_hint().lower() > MAX_REQUEST as u64 {
         return Err(Failure::TooLarge(MAX_REQUEST));
     }

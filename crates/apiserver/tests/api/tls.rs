@@ -271,6 +271,25 @@ async fn a_client_that_waits_for_an_answer_is_kept() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_too_much_reads_why_it_is_refused() {
+    let served = serve().await;
+    let mut client = served.connect(Some(&served.admin()), "http/1.1").await;
+    let body = vec![b'y'; 4 << 20];
+    let head = format!(
+        "POST {CONFIG_MAPS} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    // It does not look for an answer before it has sent everything.
+    client.write_all(&body).await.unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("RequestEntityTooLarge"), "{answer}");
+}
+
+#[tokio::test]
 async fn the_door_closes_and_watches_end() {
     let served = serve().await;
     let now = store::Store::revision(&*served.door.store);
