@@ -36,6 +36,27 @@ pub struct Plan {
     pub pods: u32,
 }
 
+impl Plan {
+    /// What is measured.
+    pub const LONG: Self = Self {
+        objects: 10_000,
+        watchers: 1_000,
+        writes: 500,
+        seconds: 10,
+        rollouts: [100, 500],
+        pods: 10_000,
+    };
+    /// Little of everything: to see that it works.
+    pub const SHORT: Self = Self {
+        objects: 500,
+        watchers: 50,
+        writes: 100,
+        seconds: 1,
+        rollouts: [10, 50],
+        pods: 200,
+    };
+}
+
 /// One figure.
 #[derive(Clone, Debug)]
 pub struct Figure {
@@ -68,6 +89,8 @@ pub async fn round(target: &Target, plan: &Plan) -> Result<Vec<Figure>, Error> {
     figures.extend(watchers::measure(&small, plan).await?);
     for replicas in plan.rollouts {
         figures.extend(pods::rollout(&small, replicas).await?);
+        let what = format!("memory after {replicas} pods, MiB");
+        figures.push(Figure::new(what, small.memory()?));
     }
     small.stop()?;
 

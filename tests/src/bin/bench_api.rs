@@ -18,29 +18,11 @@ struct Args {
     short: bool,
 }
 
-const LONG: Plan = Plan {
-    objects: 10_000,
-    watchers: 1_000,
-    writes: 500,
-    seconds: 10,
-    rollouts: [100, 500],
-    pods: 10_000,
-};
-
-const SHORT: Plan = Plan {
-    objects: 500,
-    watchers: 50,
-    writes: 100,
-    seconds: 1,
-    rollouts: [10, 50],
-    pods: 200,
-};
-
 async fn run(args: &Args) -> Result<(), Error> {
     let (plan, rounds) = if args.short {
-        (SHORT, 1)
+        (Plan::SHORT, 1)
     } else {
-        (LONG, args.rounds)
+        (Plan::LONG, args.rounds)
     };
     let upstream = Programs::from_environment()?.map(Target::Upstream);
     let (mut own, mut peer) = (Vec::new(), Vec::new());
