@@ -20,23 +20,15 @@ const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
 /// `components.schemas` for one group and version; the core group is empty.
 #[must_use]
 pub fn schemas(group: &str, version: &str) -> Map<String, Value> {
-    let all = types::schemas();
     let served: Vec<_> = kinds()
         .iter()
         .filter(|kind| kind.group == group && kind.version == version)
         .collect();
-    let mut published = Map::new();
     let mut wanted: Vec<String> = [LIST_META, STATUS, DELETE_OPTIONS, SCALE]
         .map(str::to_owned)
         .to_vec();
     wanted.extend(served.iter().map(|kind| (kind.type_name)().into_owned()));
-    while let Some(name) = wanted.pop() {
-        let Some(schema) = all.get(&name).filter(|_| !published.contains_key(&name)) else {
-            continue;
-        };
-        references(schema, &mut wanted);
-        published.insert(name.clone(), publish(&name, schema.clone()));
-    }
+    let mut published = with_references(wanted);
     for kind in served {
         let name = (kind.type_name)().into_owned();
         if let Some(schema) = published.get_mut(&name) {
@@ -45,6 +37,31 @@ pub fn schemas(group: &str, version: &str) -> Map<String, Value> {
         published.insert(format!("{name}List"), list_of(kind, &name));
     }
     identify_shared(&mut published);
+    published
+}
+
+/// Completes schemas that are no kind's with those of the types that they refer to.
+pub fn complete(schemas: &mut Map<String, Value>) {
+    let mut wanted = Vec::new();
+    schemas
+        .values()
+        .for_each(|schema| references(schema, &mut wanted));
+    for (name, schema) in with_references(wanted) {
+        schemas.entry(name).or_insert(schema);
+    }
+}
+
+/// The schemas of these types and of all that they refer to.
+fn with_references(mut wanted: Vec<String>) -> Map<String, Value> {
+    let all = types::schemas();
+    let mut published = Map::new();
+    while let Some(name) = wanted.pop() {
+        let Some(schema) = all.get(&name).filter(|_| !published.contains_key(&name)) else {
+            continue;
+        };
+        references(schema, &mut wanted);
+        published.insert(name.clone(), publish(&name, schema.clone()));
+    }
     published
 }
 

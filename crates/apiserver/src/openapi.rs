@@ -1,9 +1,10 @@
 //! OpenAPI, v3 and v2: what kubectl reads before `apply`, `explain` and server-side dry runs.
 //!
-//! Flows in: the kinds' schemas. Flows out: an index and one document per group and version, built when first asked for.
+//! Flows in: the kinds' schemas, those of measured kinds too. Flows out: an index and one document per group and version, built when first asked for.
 //! Paths are listed with what kubectl looks up on them: the kind, the action and the query parameters of writes.
 
 mod gnostic;
+mod measured;
 mod version2;
 
 use std::collections::BTreeMap;
@@ -57,7 +58,10 @@ impl OpenApi {
     /// The index of documents. The hash stands for the build: documents change only with it.
     pub fn index(&self, registry: &Registry) -> Result<Response, Failure> {
         let index = self.index.get_or_init(|| {
-            let names: Vec<String> = documents(registry).into_keys().collect();
+            let names: Vec<String> = documents(registry)
+                .into_keys()
+                .chain([measured::document()])
+                .collect();
             let build = digest(format!("{}{names:?}", env!("CARGO_PKG_VERSION")).as_bytes());
             let paths = names.into_iter().map(|name| {
                 let url = format!("/openapi/v3/{name}?hash={build}");
@@ -76,8 +80,19 @@ impl OpenApi {
         if let Some(document) = known {
             return Ok(body::json(StatusCode::OK, document));
         }
-        let resources = documents(registry).remove(name).ok_or(Failure::NoSuchPath)?;
-        let document = Bytes::from(build(version, &resources).to_string());
+        let mut content = Content::default();
+        match documents(registry).remove(name) {
+            Some(resources) => content.add(&resources),
+            None if name == measured::document() => measured::add(&mut content),
+            None => return Err(Failure::NoSuchPath),
+        }
+        let document = json!({
+            "openapi": "3.0.0",
+            "info": { "title": "Kubernetes", "version": version },
+            "paths": content.paths,
+            "components": { "schemas": content.schemas },
+        });
+        let document = Bytes::from(document.to_string());
         self.documents.lock().insert(name.to_owned(), document.clone());
         Ok(body::json(StatusCode::OK, document))
     }
@@ -125,39 +140,83 @@ impl OpenApi {
     }
 }
 
-fn build(version: &str, resources: &[Arc<Resource>]) -> Value {
-    let mut paths = Map::new();
-    for resource in resources {
-        add_paths(&mut paths, resource);
-    }
-    let schemas = resources
-        .first()
-        .map(|resource| api::openapi::schemas(resource.kind.group, resource.kind.version));
-    json!({
-        "openapi": "3.0.0",
-        "info": { "title": "Kubernetes", "version": version },
-        "paths": paths,
-        "components": { "schemas": schemas },
-    })
+/// What a document says.
+#[derive(Default)]
+struct Content {
+    paths: Map<String, Value>,
+    schemas: Map<String, Value>,
 }
 
-fn add_paths(paths: &mut Map<String, Value>, resource: &Resource) {
-    let folder = if resource.kind.namespaced {
+impl Content {
+    /// Adds kinds of one group and version.
+    fn add(&mut self, resources: &[Arc<Resource>]) {
+        for resource in resources {
+            add_paths(&mut self.paths, &Published::of(resource));
+        }
+        let schemas = resources
+            .first()
+            .map(|resource| api::openapi::schemas(resource.kind.group, resource.kind.version));
+        self.schemas.extend(schemas.into_iter().flatten());
+    }
+}
+
+/// What the paths of a kind are made of.
+struct Published<'a> {
+    /// `apis/apps/v1`
+    root: String,
+    group: &'a str,
+    version: &'a str,
+    kind: &'a str,
+    plural: &'a str,
+    namespaced: bool,
+    /// `io.k8s.api.apps.v1.Deployment`
+    type_name: String,
+    /// The parts of an object that can be written by themselves; `None` if nothing at all can be written.
+    parts: Option<Vec<&'static str>>,
+}
+
+impl<'a> Published<'a> {
+    fn of(resource: &'a Resource) -> Self {
+        let kind = resource.kind;
+        let parts = [(Subresource::Status, "status")];
+        let parts = parts.into_iter().filter(|(part, _)| resource.has(*part));
+        Self {
+            root: root(resource),
+            group: kind.group,
+            version: kind.version,
+            kind: kind.kind,
+            plural: kind.plural,
+            namespaced: kind.namespaced,
+            type_name: resource.type_name.clone(),
+            parts: Some(parts.map(|(_, name)| name).collect()),
+        }
+    }
+}
+
+fn add_paths(paths: &mut Map<String, Value>, kind: &Published<'_>) {
+    let Published { root, plural, .. } = kind;
+    let folder = if kind.namespaced {
         "namespaces/{namespace}/"
     } else {
         ""
     };
-    let collection = format!("/{}/{folder}{}", root(resource), resource.kind.plural);
+    let collection = format!("/{root}/{folder}{plural}");
     let own_path = ["namespace", "name"];
-    let own_path = if resource.kind.namespaced {
+    let own_path = if kind.namespaced {
         &own_path[..]
     } else {
         &own_path[1..]
     };
     let mut item = |path: String, parameters: &[&str], operations: &[(&str, &str)]| {
         let mut entry = Map::new();
+        // Reading is always the first.
+        let operations = if kind.parts.is_some() {
+            operations
+        } else {
+            &operations[..1]
+        };
         for (method, action) in operations {
-            entry.insert((*method).to_owned(), operation(resource, action));
+            entry.insert((*method).to_owned(), operation(kind, action));
         }
         let parameters: Vec<Value> = parameters.iter().map(|name| path_parameter(name)).collect();
         entry.insert("parameters".to_owned(), parameters.into());
@@ -176,21 +235,16 @@ fn add_paths(paths: &mut Map<String, Value>, resource: &Resource) {
         ("delete", "delete"),
     ];
     item(format!("{collection}/{{name}}"), own_path, &of_one);
-    if resource.has(Subresource::Status) {
-        item(format!("{collection}/{{name}}/status"), own_path, &of_one[..3]);
+    for part in kind.parts.iter().flatten() {
+        item(format!("{collection}/{{name}}/{part}"), own_path, &of_one[..3]);
     }
-    if resource.kind.namespaced {
-        item(
-            format!("/{}/{}", root(resource), resource.kind.plural),
-            &[],
-            &in_collection[..1],
-        );
+    if kind.namespaced {
+        item(format!("/{root}/{plural}"), &[], &in_collection[..1]);
     }
 }
 
-fn operation(resource: &Resource, action: &str) -> Value {
-    let kind = resource.kind;
-    let reference = json!({ "$ref": format!("#/components/schemas/{}", resource.type_name) });
+fn operation(kind: &Published<'_>, action: &str) -> Value {
+    let reference = json!({ "$ref": format!("#/components/schemas/{}", kind.type_name) });
     let mut operation = json!({
         "operationId": format!("{action}{}", kind.kind),
         "x-kubernetes-action": action,

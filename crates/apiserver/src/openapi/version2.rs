@@ -6,25 +6,21 @@
 use api::types::PREFIX;
 use serde_json::{Map, Value, json};
 
-use super::{add_paths, documents};
+use super::{Content, documents, measured};
 use crate::resource::Registry;
 
 /// The document as JSON.
 pub(super) fn build(registry: &Registry, version: &str) -> Value {
-    let (mut paths, mut definitions) = (Map::new(), Map::new());
-    for resources in documents(registry).values() {
-        for resource in resources {
-            add_paths(&mut paths, resource);
-        }
-        let schemas = resources
-            .first()
-            .map(|resource| api::openapi::schemas(resource.kind.group, resource.kind.version));
-        let schemas = schemas.into_iter().flatten();
-        definitions.extend(schemas.map(|(name, schema)| (name, definition(&schema))));
-    }
-    let paths: Map<String, Value> = paths
-        .into_iter()
-        .map(|(name, item)| (name, path(&item)))
+    let mut content = Content::default();
+    documents(registry)
+        .values()
+        .for_each(|resources| content.add(resources));
+    measured::add(&mut content);
+    let paths = content.paths.into_iter();
+    let paths: Map<String, Value> = paths.map(|(name, item)| (name, path(&item))).collect();
+    let schemas = content.schemas.into_iter();
+    let definitions: Map<String, Value> = schemas
+        .map(|(name, schema)| (name, definition(&schema)))
         .collect();
     json!({
         "swagger": "2.0",

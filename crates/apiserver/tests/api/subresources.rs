@@ -168,6 +168,45 @@ async fn openapi_has_what_kubectl_looks_up() {
 }
 
 #[tokio::test]
+async fn openapi_has_the_measured_kinds() {
+    let door = Door::open().await;
+    let (_, index) = door.get("/openapi/v3").await;
+    let url = index["paths"]["apis/metrics.k8s.io/v1beta1"]["serverRelativeURL"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (_, document) = door.get(&url).await;
+    let base = "/apis/metrics.k8s.io/v1beta1";
+    for (path, action, kind) in [
+        ("/nodes", "list", "NodeMetrics"),
+        ("/nodes/{name}", "get", "NodeMetrics"),
+        ("/pods", "list", "PodMetrics"),
+        ("/namespaces/{namespace}/pods", "list", "PodMetrics"),
+        ("/namespaces/{namespace}/pods/{name}", "get", "PodMetrics"),
+    ] {
+        let operations = document["paths"][format!("{base}{path}")].as_object().unwrap();
+        let names: Vec<&String> = operations.keys().collect();
+        assert_eq!(names, ["get", "parameters"]);
+        let get = &operations["get"];
+        assert_eq!(get["x-kubernetes-action"], action);
+        assert_eq!(
+            get["x-kubernetes-group-version-kind"],
+            json!({ "group": "metrics.k8s.io", "version": "v1beta1", "kind": kind })
+        );
+    }
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for kind in ["NodeMetrics", "NodeMetricsList", "PodMetrics", "PodMetricsList"] {
+        let schema = &schemas[&format!("io.k8s.metrics.pkg.apis.metrics.v1beta1.{kind}")];
+        assert_eq!(schema["x-kubernetes-group-version-kind"][0]["kind"], kind);
+    }
+    let text = document.to_string();
+    for (at, start) in text.match_indices("\"#/components/schemas/") {
+        let name = text[at + start.len()..].split('"').next().unwrap();
+        assert!(schemas.contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn openapi_v2_is_there_in_both_forms() {
     let door = Door::open().await;
     let document = door.get("/openapi/v2").await.1;
