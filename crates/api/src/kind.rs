@@ -43,8 +43,8 @@ pub struct Kind {
     /// Fills in what the user left out, as upstream's defaulting does. Runs on every decoded object.
     pub default: fn(&mut Value),
     /// What may not be set by the writer: upstream's `PrepareForCreate` (old is `None`) and `PrepareForUpdate`
-    /// of the main resource (status is kept from `old`) or, with [`Write::Status`], of the status (all else is kept,
-    /// but for labels, annotations, finalizers and managed fields, which upstream lets through).
+    /// of the main resource (status is kept from `old`) or, with another [`Write`], of a part of it (all else is kept,
+    /// but for the labels, annotations, finalizers and managed fields of a status, which upstream lets through).
     pub prepare: fn(&mut Value, old: Option<&Value>, Write),
     /// Upstream's validation of a new object, and with `old` of a change. Empty means valid.
     pub validate: fn(&Value, old: Option<&Value>, Write) -> Vec<Cause>,
@@ -84,6 +84,8 @@ pub enum Write {
     Main,
     /// The `/status` subresource.
     Status,
+    /// The `/ephemeralcontainers` subresource (pods only).
+    EphemeralContainers,
 }
 
 /// A path below an object.
@@ -105,6 +107,8 @@ pub enum Subresource {
     Attach,
     /// `/portforward`
     PortForward,
+    /// `/ephemeralcontainers`: the pod, of which only these may be changed there
+    EphemeralContainers,
     /// `/proxy/...`
     Proxy,
     /// `/finalize`

@@ -109,7 +109,7 @@ proptest! {
         let mut created = once.clone();
         (kind.prepare)(&mut created, None, Write::Main);
         (kind.validate)(&created, None, Write::Main);
-        for write in [Write::Main, Write::Status] {
+        for write in [Write::Main, Write::Status, Write::EphemeralContainers] {
             let mut updated = once.clone();
             (kind.prepare)(&mut updated, Some(&created), write);
             (kind.validate)(&updated, Some(&created), write);

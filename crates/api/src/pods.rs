@@ -2,9 +2,10 @@
 //!
 //! Flows in: typed objects and the time. Flows out: answers, changed condition lists. Never does I/O.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodCondition, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Whether the pod has been asked to end.
@@ -85,6 +86,75 @@ pub fn node_name(pod: &Pod) -> Option<&str> {
 #[must_use]
 pub fn is_sidecar(init_container: &Container) -> bool {
     init_container.restart_policy.as_deref() == Some("Always")
+}
+
+/// All containers of a pod, in the order in which they may start: ephemeral ones wait for nobody.
+pub fn containers(spec: &PodSpec) -> impl Iterator<Item = Cow<'_, Container>> {
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    let others = spec.init_containers.iter().flatten().chain(&spec.containers);
+    ephemeral
+        .map(|ephemeral| Cow::Owned(as_container(ephemeral)))
+        .chain(others.map(Cow::Borrowed))
+}
+
+/// An ephemeral container without what sets it apart: the container that it looks at.
+#[must_use]
+pub fn as_container(ephemeral: &EphemeralContainer) -> Container {
+    let EphemeralContainer {
+        args,
+        command,
+        env,
+        env_from,
+        image,
+        image_pull_policy,
+        lifecycle,
+        liveness_probe,
+        name,
+        ports,
+        readiness_probe,
+        resize_policy,
+        resources,
+        restart_policy,
+        restart_policy_rules,
+        security_context,
+        startup_probe,
+        stdin,
+        stdin_once,
+        target_container_name: _,
+        termination_message_path,
+        termination_message_policy,
+        tty,
+        volume_devices,
+        volume_mounts,
+        working_dir,
+    } = ephemeral.clone();
+    Container {
+        args,
+        command,
+        env,
+        env_from,
+        image,
+        image_pull_policy,
+        lifecycle,
+        liveness_probe,
+        name,
+        ports,
+        readiness_probe,
+        resize_policy,
+        resources,
+        restart_policy,
+        restart_policy_rules,
+        security_context,
+        startup_probe,
+        stdin,
+        stdin_once,
+        termination_message_path,
+        termination_message_policy,
+        tty,
+        volume_devices,
+        volume_mounts,
+        working_dir,
+    }
 }
 
 /// The owner that manages the object.

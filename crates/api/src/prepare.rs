@@ -11,10 +11,11 @@ use crate::served::Row;
 /// What a status write may change of the metadata.
 const STATUS_METADATA: [&str; 4] = ["labels", "annotations", "finalizers", "managedFields"];
 
-/// Keeps the status out of main writes and all else out of status writes.
+/// Keeps the status out of main writes, and all else out of writes of a part.
 pub fn shared(object: &mut Value, old: Option<&Value>, write: Write, row: &Row) {
     match (write, old) {
         (Write::Status, Some(old)) => status_only(object, old),
+        (Write::EphemeralContainers, Some(old)) => ephemeral_containers_only(object, old),
         _ if !row.subresources.contains(&Subresource::Status) => {}
         (_, Some(old)) => copy(object, old, "status"),
         (_, None) if row.status_on_create => {}
@@ -37,7 +38,7 @@ pub fn generation(object: &mut Value, old: Option<&Value>, write: Write) {
         .and_then(Value::as_i64);
     let generation = match old {
         None => 1,
-        Some(old) if write == Write::Main && !same_intent(object, old) => before.unwrap_or(0) + 1,
+        Some(old) if write != Write::Status && !same_intent(object, old) => before.unwrap_or(0) + 1,
         Some(_) => before.unwrap_or(1),
     };
     set_generation(object, Some(generation.into()));
@@ -79,6 +80,14 @@ fn status_only(object: &mut Value, old: &Value) {
     };
     for field in STATUS_METADATA {
         copy(metadata, new, field);
+    }
+}
+
+fn ephemeral_containers_only(object: &mut Value, old: &Value) {
+    let written = object.take();
+    *object = old.clone();
+    if let Some(spec) = object.get_mut("spec") {
+        copy(spec, &written["spec"], "ephemeralContainers");
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod affinity;
 pub mod container;
+pub mod ephemeral;
 pub mod errors;
 pub mod metadata;
 pub mod names;

@@ -42,7 +42,7 @@ pub(crate) struct Configuration<'a> {
     part: Part,
 }
 
-/// Serves an apply of an object or its `/status`.
+/// Serves an apply of an object or of a part of it.
 pub(crate) async fn apply(call: &Call, body: Body, write: Write) -> Result<Response, Failure> {
     let sent = read(&body::collect(body).await?)?;
     let subresource = update::subresource(write);

@@ -216,6 +216,7 @@ fn entries(resource: &Resource) -> Vec<Entry> {
     for subresource in kind.subresources {
         let (name, response, verbs) = match subresource {
             Subresource::Status => ("status", own, vec!["get", "patch", "update"]),
+            Subresource::EphemeralContainers => ("ephemeralcontainers", own, vec!["get", "patch", "update"]),
             Subresource::Scale => (
                 "scale",
                 ("autoscaling", "v1", "Scale"),

@@ -178,7 +178,10 @@ struct Published<'a> {
 impl<'a> Published<'a> {
     fn of(resource: &'a Resource) -> Self {
         let kind = resource.kind;
-        let parts = [(Subresource::Status, "status")];
+        let parts = [
+            (Subresource::Status, "status"),
+            (Subresource::EphemeralContainers, "ephemeralcontainers"),
+        ];
         let parts = parts.into_iter().filter(|(part, _)| resource.has(*part));
         Self {
             root: root(resource),

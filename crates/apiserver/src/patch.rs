@@ -32,7 +32,7 @@ pub(crate) enum Patch {
     Strategic(Parsed),
 }
 
-/// Serves a PATCH of an object or its `/status`.
+/// Serves a PATCH of an object or of a part of it.
 pub(crate) async fn patch(call: &Call, body: Body, write: Write) -> Result<Response, Failure> {
     if decode::media_type(&call.headers) == apply::MEDIA_TYPE {
         return apply::apply(call, body, write).await;

@@ -207,6 +207,7 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
         "exec" => Subresource::Exec,
         "attach" => Subresource::Attach,
         "portforward" => Subresource::PortForward,
+        "ephemeralcontainers" => Subresource::EphemeralContainers,
         "proxy" => Subresource::Proxy,
         "finalize" => Subresource::Finalize,
         "token" => Subresource::Token,
@@ -217,9 +218,10 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
     }
     let method = request.method().clone();
     match (part, method) {
-        (Subresource::Status, Method::GET) => get::get(&call).await,
-        (Subresource::Status, Method::PUT) => update::update(&call, request.into_body(), Write::Status).await,
-        (Subresource::Status, Method::PATCH) => patch::patch(&call, request.into_body(), Write::Status).await,
+        (Subresource::Status, _) => object_by_part(&call, request, Write::Status).await,
+        (Subresource::EphemeralContainers, _) => {
+            object_by_part(&call, request, Write::EphemeralContainers).await
+        }
         (Subresource::Scale, Method::GET) => scale::get(&call).await,
         (Subresource::Scale, Method::PUT) => scale::update(&call, request.into_body()).await,
         (Subresource::Scale, Method::PATCH) => scale::patch(&call, request.into_body()).await,
@@ -233,6 +235,16 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
         (Subresource::PortForward, Method::GET | Method::POST) => nodes::ports(&call, request).await,
         (Subresource::Proxy, _) if call.resource.is("", "nodes") => nodes::proxy(&call, request).await,
         (Subresource::Proxy, _) => proxy::serve(&call, request, &call.path.rest).await,
+        _ => Err(Failure::MethodNotAllowed),
+    }
+}
+
+/// The whole object, at a path where only a part of it can be written.
+async fn object_by_part(call: &Call, request: Request, write: Write) -> Result<Response, Failure> {
+    match *request.method() {
+        Method::GET => get::get(call).await,
+        Method::PUT => update::update(call, request.into_body(), write).await,
+        Method::PATCH => patch::patch(call, request.into_body(), write).await,
         _ => Err(Failure::MethodNotAllowed),
     }
 }

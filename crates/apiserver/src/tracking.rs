@@ -93,8 +93,8 @@ pub(crate) fn entries(text: &[u8]) -> Vec<Entry> {
 pub(crate) fn part(resource: &Resource, write: Write) -> Part {
     match write {
         Write::Status => Part::Status,
-        Write::Main if resource.has(Subresource::Status) => Part::Main,
-        Write::Main => Part::Whole,
+        _ if resource.has(Subresource::Status) => Part::Main,
+        _ => Part::Whole,
     }
 }
 

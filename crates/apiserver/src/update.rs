@@ -1,4 +1,4 @@
-//! PUT: replacing an object or its status.
+//! PUT: replacing an object or a part of it.
 //!
 //! Flows in: a body. Flows out: 200 and the stored object. Never creates.
 
@@ -13,7 +13,7 @@ use crate::status::Failure;
 use crate::tracking::Tracking;
 use crate::write::{Change, Live};
 
-/// Serves a PUT on an object (`write` main) or its `/status`.
+/// Serves a PUT on an object (`write` main) or on a part of it.
 pub(crate) async fn update(call: &Call, body: Body, write: Write) -> Result<Response, Failure> {
     let bytes = body::collect(body).await?;
     let parsed = decode::body(&call.headers, &bytes)?;
@@ -37,6 +37,7 @@ pub(crate) fn subresource(write: Write) -> &'static str {
     match write {
         Write::Main => "",
         Write::Status => "status",
+        Write::EphemeralContainers => "ephemeralcontainers",
     }
 }
 

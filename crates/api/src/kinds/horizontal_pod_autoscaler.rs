@@ -58,8 +58,8 @@ impl Served for HorizontalPodAutoscaler {
 
     fn validate(&self, _old: Option<&Self>, write: Write, errors: &mut Errors) {
         match write {
-            Write::Main => rules::spec(&self.spec, errors),
             Write::Status => rules::status(self, errors),
+            _ => rules::spec(&self.spec, errors),
         }
     }
 

@@ -40,6 +40,7 @@ impl Served for Pod {
             Subresource::Exec,
             Subresource::Attach,
             Subresource::PortForward,
+            Subresource::EphemeralContainers,
             Subresource::Proxy,
         ],
         generation: true,
@@ -94,7 +95,11 @@ impl Served for Pod {
             errors.forbidden(&path.field("ephemeralContainers"), "cannot be set on create");
         }
         if let Some(old) = old {
-            validation::pod_update::update(spec, old.spec.as_ref().unwrap_or(&empty), &path, errors);
+            let old = old.spec.as_ref().unwrap_or(&empty);
+            match write {
+                Write::EphemeralContainers => validation::ephemeral::update(spec, old, &path, errors),
+                _ => validation::pod_update::update(spec, old, &path, errors),
+            }
         }
     }
 

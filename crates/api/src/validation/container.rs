@@ -52,7 +52,8 @@ pub fn containers(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     host_ports(&spec.containers, &path.field("containers"), errors);
 }
 
-fn container(container: &Container, spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+/// Checks a container, of whichever list, by itself; hooks and probes are not looked at.
+pub(super) fn container(container: &Container, spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     if container.name.is_empty() {
         errors.required(&path.field("name"), "");
     } else {

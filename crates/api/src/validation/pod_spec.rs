@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Toleration};
 
-use super::{Errors, Path, affinity, container, metadata, names, values, volume};
+use super::{Errors, Path, affinity, container, ephemeral, metadata, names, values, volume};
 
 const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
 const DNS_POLICIES: [&str; 4] = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
@@ -38,6 +38,7 @@ pub fn pod_spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
         errors,
     );
     container::containers(spec, path, errors);
+    ephemeral::containers(spec, &path.field("ephemeralContainers"), errors);
     errors.one_of(
         &path.field("restartPolicy"),
         spec.restart_policy.as_deref(),

@@ -8,6 +8,8 @@ mod deletes;
 #[cfg(test)]
 mod door;
 #[cfg(test)]
+mod ephemeral;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod evictions;
