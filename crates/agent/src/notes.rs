@@ -20,9 +20,9 @@ impl Notes {
         }
     }
 
-    /// Notes about a container of it.
-    pub fn container(&self, name: &str) -> Self {
-        let field_path = Some(format!("spec.containers{{{name}}}"));
+    /// Notes about a container of it, `pod` as it is now.
+    pub fn container(&self, pod: &Pod, name: &str) -> Self {
+        let field_path = Some(format!("spec.{}{{{name}}}", list_of(pod, name)));
         Self {
             recorder: self.recorder.clone(),
             about: ObjectReference {
@@ -40,5 +40,21 @@ impl Notes {
     /// Something the user may want to act upon.
     pub fn warning(&self, reason: &str, message: impl Into<String>) {
         self.recorder.event(&self.about, Type::Warning, reason, message);
+    }
+}
+
+/// The list of a pod's spec that a container is in.
+fn list_of(pod: &Pod, name: &str) -> &'static str {
+    let Some(spec) = &pod.spec else {
+        return "containers";
+    };
+    let mut inits = spec.init_containers.iter().flatten();
+    let mut ephemeral = spec.ephemeral_containers.iter().flatten();
+    if inits.any(|init| init.name == name) {
+        "initContainers"
+    } else if ephemeral.any(|ephemeral| ephemeral.name == name) {
+        "ephemeralContainers"
+    } else {
+        "containers"
     }
 }

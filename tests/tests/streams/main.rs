@@ -2,6 +2,7 @@
 //! speak SPDY, 1.29 and 1.30 both, later ones WebSockets.
 
 mod commands;
+mod debug;
 mod files;
 mod ports;
 

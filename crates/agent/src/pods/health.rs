@@ -91,7 +91,7 @@ impl Worker {
                 container: Arc::new(container.clone()),
             },
             attempt,
-            notes: self.notes.container(&container.name),
+            notes: self.notes.container(&self.pod, &container.name),
             verdicts: self.verdicts.0.clone(),
             messages: self.messages.0.clone(),
         };
@@ -187,7 +187,7 @@ impl Worker {
             .map(Duration::from_secs);
         let (name, word) = (&container.name, verdict.kind.name().to_lowercase());
         let text = format!("Container {name} failed {word} probe, will be restarted");
-        self.notes.container(name).normal("Killing", text);
+        self.notes.container(&self.pod, name).normal("Killing", text);
         let grace = grace.unwrap_or_else(|| self.grace());
         self.stop_quietly(&container, grace);
     }
@@ -216,7 +216,7 @@ impl Worker {
         run.watchers.clear();
         run.is_post_started = true;
         if let Err(text) = result {
-            let notes = self.notes.container(&container);
+            let notes = self.notes.container(&self.pod, &container);
             notes.warning("FailedPostStartHook", format!("PostStartHook failed: {text}"));
             notes.normal("Killing", "FailedPostStartHook");
             self.stop_quietly(&spec, self.grace());

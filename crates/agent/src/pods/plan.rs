@@ -1,11 +1,12 @@
 //! Which containers of a pod are to be started and which stopped: a pure function of what is known.
 //!
 //! Init containers run one after another, each to its good end; one with restart policy Always (a sidecar) only has to
-//! be up before the next one starts, and runs until the containers have ended.
+//! be up before the next one starts, and runs until the containers have ended. Ephemeral containers run once, beside
+//! whatever runs, and decide nothing.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, PodSpec};
 
 use crate::status::ContainerKnown;
 
@@ -16,13 +17,20 @@ pub struct Plan<'a> {
     pub start: Vec<&'a Container>,
     /// Sidecars that are not needed any more, to be stopped.
     pub stop: Vec<&'a Container>,
+    /// To be started for the first and only time.
+    pub ephemeral: Vec<&'a EphemeralContainer>,
 }
 
 /// Makes the plan for a pod that is neither deleted nor cut short.
 pub fn plan<'a>(spec: &'a PodSpec, known: &BTreeMap<String, ContainerKnown>) -> Plan<'a> {
     let policy = spec.restart_policy.as_deref().unwrap_or("Always");
     let of = |container: &Container| known.get(&container.name).cloned().unwrap_or_default();
-    let mut plan = Plan::default();
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    let has_run = |name: &str| known.get(name).is_some_and(|known| known.attempt.is_some());
+    let mut plan = Plan {
+        ephemeral: ephemeral.filter(|ephemeral| !has_run(&ephemeral.name)).collect(),
+        ..Plan::default()
+    };
     let have_run = spec
         .containers
         .iter()
@@ -146,6 +154,34 @@ mod tests {
             ("Never", ["ok", "ok", "ok", "ok", "bad"], "/"),
         ] {
             assert_eq!(planned(policy, states), expected, "{policy} {states:?}");
+        }
+    }
+
+    #[test]
+    fn ephemeral_containers_run_once_and_hold_nobody_up() {
+        let spec: PodSpec = serde_json::from_value(json!({
+            "restartPolicy": "Always",
+            "initContainers": [{"name": "i"}],
+            "containers": [{"name": "a"}],
+            "ephemeralContainers": [{"name": "e"}, {"name": "f"}],
+        }))
+        .unwrap();
+        for (states, starts, looks) in [
+            (["new", "new", "new", "new"], "i", "ef"),
+            (["runs", "new", "runs", "new"], "", "f"),
+            (["ok", "new", "ok", "bad"], "a", ""),
+            (["ok", "up", "bad", "new"], "", "f"),
+            (["ok", "bad", "up", "ok"], "a", ""),
+        ] {
+            let known = ["i", "a", "e", "f"].into_iter().zip(states);
+            let known = known
+                .map(|(name, state)| (name.to_owned(), self::known(state)))
+                .collect();
+            let plan = plan(&spec, &known);
+            let starting: String = plan.start.iter().map(|c| c.name.clone()).collect();
+            let looking: String = plan.ephemeral.iter().map(|c| c.name.clone()).collect();
+            assert_eq!((&*starting, &*looking), (starts, looks), "{states:?}");
+            assert!(plan.stop.is_empty());
         }
     }
 }

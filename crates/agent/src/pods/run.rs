@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, PodSpec};
 use tokio::time::Instant;
 
 use super::plan::plan;
@@ -24,10 +24,7 @@ impl Worker {
             return self.stop_all_at_once().await;
         }
         if self.is_final() {
-            // Only its logs are of use now.
-            if let Some(link) = self.link.take() {
-                link.send(Request::Exit { grace_ms: 0 });
-            }
+            self.come_to_rest();
             return None;
         }
         if let Err(error) = self.set_up().await {
@@ -51,10 +48,22 @@ impl Worker {
         for container in plan.start {
             wake = earliest(wake, self.start(container).await);
         }
+        for ephemeral in plan.ephemeral {
+            wake = earliest(wake, self.start(&api::pods::as_container(ephemeral)).await);
+        }
         for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
             self.watch(container);
         }
         wake
+    }
+
+    /// A pod that has ended for good: what runs beside its containers ends too, and then only its logs are of use.
+    fn come_to_rest(&mut self) {
+        if self.link.is_some() && self.is_alive() {
+            self.stop_in_order(self.grace());
+        } else if let Some(link) = self.link.take() {
+            link.send(Request::Exit { grace_ms: 0 });
+        }
     }
 
     /// Applies `activeDeadlineSeconds`; returns when it is due.
@@ -130,7 +139,7 @@ impl Worker {
             }
             _ => return None,
         };
-        let notes = self.notes.container(&container.name);
+        let notes = self.notes.container(&self.pod, &container.name);
         let run = self.containers.entry(container.name.clone()).or_default();
         let start = match prepared {
             Ok(start) => start,
@@ -151,6 +160,14 @@ impl Worker {
         if attempt > 0 {
             run.crashes.again(Timestamp::now());
         }
+        self.tell_launch(container, image);
+        self.link.as_ref()?.send(Request::Start(Box::new(start)));
+        None
+    }
+
+    /// Tells the user what is about to be started.
+    fn tell_launch(&self, container: &Container, image: &Image) {
+        let notes = self.notes.container(&self.pod, &container.name);
         let name = container.image.as_deref().unwrap_or_default();
         notes.normal(
             "Pulled",
@@ -161,13 +178,24 @@ impl Worker {
             notes.normal("StandIn", text);
         }
         notes.normal("Created", "Container created");
-        self.link.as_ref()?.send(Request::Start(Box::new(start)));
-        None
+        let spec = self.pod.spec.as_ref();
+        let mut ephemeral = spec
+            .into_iter()
+            .flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+        // Of the others this was said when the pod got its place.
+        if ephemeral.any(|other| other.name == container.name)
+            && let Some(text) = start::not_enforced(&PodSpec {
+                containers: vec![container.clone()],
+                ..PodSpec::default()
+            })
+        {
+            notes.warning("NotEnforced", text);
+        }
     }
 
     /// Tells the user how a start went.
     pub(super) fn tell_start(&self, attempt: &Attempt, was_starting: bool) {
-        let notes = self.notes.container(&attempt.container);
+        let notes = self.notes.container(&self.pod, &attempt.container);
         match attempt.exit.as_ref().and_then(|exit| exit.failure.as_ref()) {
             Some(Failure::Start(text)) if was_starting => notes.warning("Failed", format!("Error: {text}")),
             None if was_starting => notes.normal("Started", "Container started"),

@@ -81,6 +81,7 @@ impl Worker {
             .container_statuses
             .iter()
             .chain(&status.init_container_statuses)
+            .chain(&status.ephemeral_container_statuses)
             .flatten()
         {
             let Some(run) = self.containers.get_mut(&reported.name) else {

@@ -51,7 +51,7 @@ impl Worker {
             .as_ref()
             .map_or_else(Timestamp::now, |time| time.0);
         let drained_by = api::pods::stopped_at(&self.pod).unwrap_or(deadline);
-        if self.link.is_none() || !self.containers.values().any(super::container::Run::is_alive) {
+        if self.link.is_none() || !self.is_alive() {
             return self.finish().await;
         }
         if !self.is_drained {
@@ -101,8 +101,14 @@ impl Worker {
     }
 
     /// Stops containers, and once they have ended the sidecars, the last one first.
-    fn stop_in_order(&mut self, left: Duration) {
+    pub(super) fn stop_in_order(&mut self, left: Duration) {
         let spec = self.spec();
+        let ephemeral: Vec<Container> = spec
+            .ephemeral_containers
+            .iter()
+            .flatten()
+            .map(api::pods::as_container)
+            .collect();
         let is_alive = |container: &&Container| {
             self.containers
                 .get(&container.name)
@@ -114,6 +120,7 @@ impl Worker {
             .containers
             .iter()
             .chain(plain_inits)
+            .chain(&ephemeral)
             .filter(is_alive)
             .collect();
         if alive.is_empty() {
@@ -136,7 +143,9 @@ impl Worker {
             .is_some_and(|run| run.stop.is_none());
         if is_new {
             let text = format!("Stopping container {}", container.name);
-            self.notes.container(&container.name).normal("Killing", text);
+            self.notes
+                .container(&self.pod, &container.name)
+                .normal("Killing", text);
         }
         self.stop_quietly(container, grace);
     }
@@ -164,7 +173,7 @@ impl Worker {
             return;
         }
         let requests = link.requests();
-        let notes = self.notes.container(&container.name);
+        let notes = self.notes.container(&self.pod, &container.name);
         let hook = container
             .lifecycle
             .as_ref()

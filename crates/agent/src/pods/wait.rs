@@ -24,7 +24,7 @@ impl Worker {
         finished: Timestamp,
         due: Timestamp,
     ) -> Instant {
-        let notes = self.notes.container(name);
+        let notes = self.notes.container(&self.pod, name);
         let place = self.place.clone();
         let run = self.containers.entry(name.to_owned()).or_default();
         let pod = place
@@ -49,7 +49,7 @@ impl Worker {
     /// Looks the image up; if it is unknown, tells so as upstream does and returns when to look again.
     pub(super) fn find_image(&mut self, container: &Container) -> Result<Image, Instant> {
         let name = container.image.as_deref().unwrap_or_default();
-        let notes = self.notes.container(&container.name);
+        let notes = self.notes.container(&self.pod, &container.name);
         let run = self.containers.entry(container.name.clone()).or_default();
         let error = match self.node.config.images.resolve(name) {
             Ok(image) => {

@@ -4,6 +4,7 @@
 //! step which fails, or an event that is lost, is made good by the next. The steps themselves are in `set_up` (a place
 //! and a keeper), `run` (containers) and `stop`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -210,8 +211,8 @@ impl Worker {
     /// A container of the pod by name.
     pub(super) fn container(&self, name: &str) -> Option<Container> {
         let spec = self.pod.spec.as_ref()?;
-        let mut all = spec.init_containers.iter().flatten().chain(&spec.containers);
-        all.find(|container| container.name == name).cloned()
+        let found = api::pods::containers(spec).find(|container| container.name == name);
+        found.map(Cow::into_owned)
     }
 
     /// The status as it is now.
@@ -232,6 +233,11 @@ impl Worker {
             cut_short: self.cut_short.as_ref(),
             now: Timestamp::now(),
         })
+    }
+
+    /// Whether any container of it runs, or is about to.
+    pub(super) fn is_alive(&self) -> bool {
+        self.containers.values().any(Run::is_alive)
     }
 
     /// Whether the pod has ended for good.

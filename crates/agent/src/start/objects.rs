@@ -39,8 +39,8 @@ impl Objects {
 
 fn names(spec: &PodSpec) -> (Vec<String>, Vec<String>) {
     let (mut config_maps, mut secrets) = (Vec::new(), Vec::new());
-    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
-        names_of_container(container, &mut config_maps, &mut secrets);
+    for container in api::pods::containers(spec) {
+        names_of_container(&container, &mut config_maps, &mut secrets);
     }
     for volume in spec.volumes.iter().flatten() {
         config_maps.extend(volume.config_map.iter().map(|source| source.name.clone()));

@@ -38,17 +38,14 @@ pub fn confine(site: &Site<'_>, container: &Container) -> Result<Confine, StartE
     })
 }
 
-/// The groups of the pod's containers that run as another user or group than the agent.
-pub fn groups(site: &Site<'_>) -> Result<BTreeSet<u32>, StartError> {
+/// The groups of the pod's containers that run as another user or group than the agent. A container that cannot run as
+/// whom it asks for has none, and does not keep the others from running.
+pub fn groups(site: &Site<'_>) -> BTreeSet<u32> {
     let spec = site.pod.spec.as_ref();
-    let containers = spec
-        .into_iter()
-        .flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
-    let mut found = BTreeSet::new();
-    for container in containers {
-        found.extend(identity(site, spec, container)?.1);
-    }
-    Ok(found)
+    let containers = spec.into_iter().flat_map(api::pods::containers);
+    containers
+        .filter_map(|container| identity(site, spec, &container).ok()?.1)
+        .collect()
 }
 
 /// User and group, if they are to be others than the agent's. A user without a group gets the one of the same number:

@@ -59,6 +59,14 @@ pub fn init(container: &Container, mut status: ContainerStatus) -> ContainerStat
     status
 }
 
+/// The same of an ephemeral container, which no probe ever looks at.
+pub fn ephemeral(status: ContainerStatus) -> ContainerStatus {
+    ContainerStatus {
+        started: None,
+        ..status
+    }
+}
+
 fn time(milliseconds: i64) -> Option<Time> {
     Timestamp::from_millisecond(milliseconds).ok().map(Time)
 }

@@ -109,10 +109,13 @@ pub fn status(known: &Known<'_>) -> PodStatus {
     let one = |c: &Container| container::status(c, &known.of(c), has_init);
     let list = |statuses: Vec<_>| Some(statuses).filter(|list| !list.is_empty());
     let init = spec.init_containers.iter().flatten();
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    let ephemeral = ephemeral.map(|c| container::ephemeral(one(&api::pods::as_container(c))));
     PodStatus {
         phase: Some(phase.to_string()),
         conditions: Some(conditions::conditions(known, spec, phase)),
         container_statuses: list(spec.containers.iter().map(one).collect()),
+        ephemeral_container_statuses: list(ephemeral.collect()),
         init_container_statuses: list(init.map(|c| container::init(c, one(c))).collect()),
         host_ip: Some(known.node_ip.to_string()),
         host_ips: Some(vec![HostIP {

@@ -166,6 +166,39 @@ fn an_init_container_is_ready_when_it_is_done() {
 }
 
 #[test]
+fn an_ephemeral_container_has_a_status_and_changes_nothing_else() {
+    let spec = json!({"containers": [{"name": "a"}]});
+    let mut looked_at = spec.clone();
+    looked_at["ephemeralContainers"] = json!([{"name": "e", "image": "host", "targetContainerName": "a"}]);
+    let (plain, looked_at) = (pod(spec), pod(looked_at));
+    let waits = ContainerKnown {
+        waiting: Some(Waiting {
+            reason: "ErrImagePull".into(),
+            message: None,
+        }),
+        ..Default::default()
+    };
+    for a in [ContainerKnown::default(), runs(true), ended(0)] {
+        let expected = with(&plain, &[("a", a.clone())], None, 2);
+        for (e, state) in [
+            (ContainerKnown::default(), "waiting"),
+            (waits.clone(), "waiting"),
+            (runs(false), "running"),
+            (ended(3), "terminated"),
+        ] {
+            let mut status = with(&looked_at, &[("a", a.clone()), ("e", e)], None, 2);
+            let own = serde_json::to_value(status.ephemeral_container_statuses.take().unwrap()).unwrap();
+            assert_eq!(
+                (&own[0]["name"], &own[0]["ready"], own[0].get("started")),
+                (&json!("e"), &json!(false), None)
+            );
+            assert!(own[0]["state"][state].is_object(), "{own}");
+            assert_eq!(status, expected);
+        }
+    }
+}
+
+#[test]
 fn a_deleted_pod_ends_when_its_containers_have() {
     let mut pod = pod(json!({"containers": [{"name": "a"}]}));
     pod.metadata.deletion_timestamp = Some(Time(at(5)));

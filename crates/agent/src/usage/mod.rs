@@ -83,8 +83,7 @@ impl Usage {
             let metadata = &pod.metadata;
             let uid = metadata.uid.clone()?;
             let spec = pod.spec.as_ref()?;
-            let names = spec.init_containers.iter().flatten().chain(&spec.containers);
-            let containers = names.filter_map(|container| {
+            let containers = api::pods::containers(spec).filter_map(|container| {
                 let rate = windows.get(&(uid.clone(), container.name.clone()))?.rate()?;
                 Some(json!({
                     "name": container.name,

@@ -189,8 +189,22 @@ impl Cluster {
         nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).unwrap();
     }
 
+    /// Adds an ephemeral container to a pod.
+    pub async fn debug(&self, name: &str, container: Value) {
+        let patch = Patch::Strategic(json!({"spec": {"ephemeralContainers": [container]}}));
+        self.api()
+            .patch_ephemeral_containers(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    }
+
+    /// The log of a pod's container `c`.
     pub async fn log(&self, name: &str, query: &str) -> String {
-        let uri = format!("/containerLogs/default/{name}/c?{query}");
+        self.log_of(name, "c", query).await
+    }
+
+    pub async fn log_of(&self, name: &str, container: &str, query: &str) -> String {
+        let uri = format!("/containerLogs/default/{name}/{container}?{query}");
         let body = Full::new("".into())
             .map_err(|never| match never {})
             .boxed_unsync();

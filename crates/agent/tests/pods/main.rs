@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cluster;
+mod ephemeral;
 
 use std::future::Future;
 use std::io::Write as _;
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
         Some("take") => return take(),
         _ => {}
     }
-    let tests = vec![
+    let mut tests = ephemeral::tests();
+    tests.extend([
         test("the_node_registers", the_node_registers),
         test(
             "a_pod_runs_and_stops_when_the_balancer_says_so",
@@ -86,7 +88,7 @@ fn main() -> ExitCode {
             "a_pod_that_is_gone_leaves_nothing",
             a_pod_that_is_gone_leaves_nothing,
         ),
-    ];
+    ]);
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
 
