@@ -1,18 +1,23 @@
 //! The namespace controller: empties a namespace that is being deleted, then lets it go.
 //!
-//! Flows in: Namespaces, and the end of pods. Flows out: deletions of everything inside, pods first, and in the end the
-//! finalizer `kubernetes` taken out, after which the API server removes the namespace.
+//! Flows in: Namespaces, and the end of pods. Flows out: deletions of everything inside, pods first; conditions that say
+//! what is left; and in the end the finalizer `kubernetes` taken out, after which the API server removes the namespace.
+
+mod conditions;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::pods;
 use informer::{Key, Next, Queue};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectList, PartialObjectMeta, PostParams};
 
 use crate::RequestError;
 use crate::context::{Context, attempt, ignore_gone, objects};
+use conditions::Left;
 
 const WORKERS: usize = 5;
 
@@ -61,48 +66,105 @@ async fn sync(context: &Context, key: &Key) -> Result<Next, RequestError> {
         .iter()
         .filter(|kind| kind.namespaced && kind.stored_as.is_none())
         .partition(|kind| kind.kind == "Pod");
+    let mut left = Left::default();
+    let mut failure = None;
     for kinds in [pods, others] {
-        if !empty(context, &kinds, &key.name).await? {
-            return Ok(Next::After(LOOK_AGAIN));
-        }
-    }
-    finalize(context, namespace).await?;
-    Ok(Next::Wait)
-}
-
-/// Deletes all objects of these kinds; returns whether none is left.
-async fn empty(context: &Context, kinds: &[&api::Kind], namespace: &str) -> Result<bool, RequestError> {
-    let mut is_empty = true;
-    for kind in kinds {
-        let objects = objects(context.client.clone(), kind, namespace);
-        let what = |name: &str| format!("{} {namespace}/{name}", kind.kind);
-        let list = objects.list_metadata(&ListParams::default()).await;
-        let list = list.map_err(|source| RequestError::Read {
-            what: what("*"),
-            source,
-        })?;
-        for object in &list.items {
-            if object.metadata.deletion_timestamp.is_none() {
-                let name = object.metadata.name.as_deref().unwrap_or_default();
-                match objects.delete(name, &DeleteParams::background()).await {
-                    Ok(_) => {}
-                    Err(source) => ignore_gone(RequestError::Delete {
-                        what: what(name),
-                        source,
-                    })?,
-                }
+        for kind in kinds {
+            if let Err(error) = empty(context, kind, &namespace, &mut left).await {
+                left.failed(error.sentence());
+                failure = failure.or(Some(error));
             }
         }
-        if !list.items.is_empty() {
-            let left = objects.list_metadata(&ListParams::default().limit(1)).await;
-            let left = left.map_err(|source| RequestError::Read {
-                what: what("*"),
-                source,
-            })?;
-            is_empty &= left.items.is_empty();
+        if !left.is_empty() {
+            break;
         }
     }
-    Ok(is_empty)
+    let is_empty = left.is_empty();
+    let namespace = tell(context, namespace, &left).await?;
+    match failure {
+        Some(error) => Err(error),
+        None if is_empty => finalize(context, namespace).await.map(|()| Next::Wait),
+        None => Ok(Next::After(LOOK_AGAIN)),
+    }
+}
+
+/// Deletes all objects of a kind, and notes those that are still there.
+async fn empty(
+    context: &Context,
+    kind: &api::Kind,
+    namespace: &Namespace,
+    left: &mut Left,
+) -> Result<(), RequestError> {
+    let name = namespace.metadata.name.as_deref().unwrap_or_default();
+    let objects = objects(context.client.clone(), kind, name);
+    let what = |object: &str| format!("{} {name}/{object}", kind.kind);
+    let list = async || -> Result<ObjectList<PartialObjectMeta<_>>, RequestError> {
+        let list = objects.list_metadata(&ListParams::default()).await;
+        list.map_err(|source| RequestError::Read {
+            what: what("*"),
+            source,
+        })
+    };
+    let found = list().await?.items;
+    for object in &found {
+        if object.metadata.deletion_timestamp.is_none() {
+            let object = object.metadata.name.as_deref().unwrap_or_default();
+            match objects.delete(object, &DeleteParams::background()).await {
+                Ok(_) => {}
+                Err(source) => ignore_gone(RequestError::Delete {
+                    what: what(object),
+                    source,
+                })?,
+            }
+        }
+    }
+    if !found.is_empty() {
+        let still = list().await?.items;
+        let still: Vec<_> = still.iter().map(|object| &object.metadata).collect();
+        let in_time = kind.kind == "Pod" && pods_may_stay(context, namespace);
+        left.add(kind, name, &still, in_time);
+    }
+    Ok(())
+}
+
+/// Whether the longest grace of the namespace's pods, counted from its deletion, is not over.
+fn pods_may_stay(context: &Context, namespace: &Namespace) -> bool {
+    let name = namespace.metadata.name.as_deref().unwrap_or_default();
+    let pods = context.caches.pods.in_namespace(name);
+    let running = pods
+        .iter()
+        .filter(|pod| !matches!(pods::phase(pod), "Succeeded" | "Failed"));
+    let graces = running.filter_map(|pod| pod.spec.as_ref()?.termination_grace_period_seconds);
+    let grace = SignedDuration::from_secs(graces.max().unwrap_or(0));
+    let deleted = namespace.metadata.deletion_timestamp.as_ref();
+    deleted.is_some_and(|deleted| Timestamp::now().duration_since(deleted.0) < grace)
+}
+
+/// Says in the namespace's status what is left; returns the namespace as it is then.
+async fn tell(
+    context: &Context,
+    namespace: Arc<Namespace>,
+    left: &Left,
+) -> Result<Arc<Namespace>, RequestError> {
+    let old = namespace
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref());
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+    let Some(conditions) = left.conditions(old.unwrap_or_default(), now) else {
+        return Ok(namespace);
+    };
+    let mut told = (*namespace).clone();
+    told.status.get_or_insert_default().conditions = Some(conditions);
+    let name = told.metadata.name.clone().unwrap_or_default();
+    let api: Api<Namespace> = Api::all(context.client.clone());
+    let written = api.replace_status(&name, &PostParams::default(), &told).await;
+    let written = written.map_err(|source| RequestError::Update {
+        what: format!("status of Namespace {name}"),
+        source,
+    })?;
+    context.seen(&context.caches.namespaces, &written).await;
+    Ok(Arc::new(written))
 }
 
 async fn finalize(context: &Context, namespace: Arc<Namespace>) -> Result<(), RequestError> {
