@@ -7,6 +7,7 @@
 mod limits;
 mod pods;
 mod replicas;
+mod resource;
 mod status;
 mod target;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 use api::labels::Selector;
 use informer::{Informer, Key, Next, Queue, Recorder, Type};
 use jiff::Timestamp;
-use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricSpec};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Resource};
 use parking_lot::Mutex;
@@ -26,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use crate::RequestError;
 use crate::context::{Context, attempt};
 use limits::{Held, History, Rules};
-use pods::{Measurements, Reading};
+use pods::Measurements;
 use status::Report;
 use target::Scale;
 
@@ -182,9 +183,11 @@ impl Controller {
             .filter(|pod| selector.matches(pod.metadata.labels.as_ref().unwrap_or(&empty)));
         let mine: Vec<_> = mine.collect();
         let measured = Measurements::read(&self.context.client, &key.namespace, &scale.selector).await;
-        let (mut best, mut failure) = (None::<(i32, String)>, None);
-        for metric in autoscaler.spec.metrics.iter().flatten() {
-            match reading(metric, &mine, &measured, autoscaler, scale.replicas, now) {
+        let measured = measured.as_ref().map_err(String::as_str);
+        let metrics = autoscaler.spec.metrics.as_deref().unwrap_or_default();
+        let (mut best, mut failures) = (None::<(i32, String)>, Vec::new());
+        for metric in metrics {
+            match pods::read_metric(metric, measured, &mine, &autoscaler.spec, (scale.replicas, now)) {
                 Ok(reading) => {
                     report.metric(reading.status);
                     if best
@@ -194,14 +197,15 @@ impl Controller {
                         best = Some((reading.replicas, reading.name));
                     }
                 }
-                Err(why) => failure = failure.or(Some(why)),
+                Err(failure) => {
+                    self.event(autoscaler, Type::Warning, failure.reason, failure.why.clone());
+                    failures.push(failure);
+                }
             }
         }
-        if let Some((reason, why)) = &failure {
-            self.event(autoscaler, Type::Warning, reason, why.clone());
-        }
-        match (best, failure) {
-            (Some((replicas, name)), failure) if failure.is_none() || replicas >= scale.replicas => {
+        let first = failures.first();
+        match best {
+            Some((replicas, name)) if first.is_none() || replicas >= scale.replicas => {
                 let message =
                     format!("the HPA was able to successfully calculate a replica count from {name}");
                 report.condition("ScalingActive", true, "ValidMetricFound", &message);
@@ -212,10 +216,15 @@ impl Controller {
                 };
                 Some((replicas, why))
             }
-            (_, failure) => {
-                let (reason, why) = failure.unwrap_or(("InvalidMetricSourceType", "no metrics".to_owned()));
-                let message = format!("the HPA was unable to compute the replica count: {why}");
-                report.condition("ScalingActive", false, reason, &message);
+            _ => {
+                // The API gives an autoscaler without metrics one.
+                let first = first?;
+                let message = format!("the HPA was unable to compute the replica count: {}", first.why);
+                report.condition("ScalingActive", false, first.reason, &message);
+                let (failed, of, first) = (failures.len(), metrics.len(), &first.of_metric);
+                let message =
+                    format!("invalid metrics ({failed} invalid out of {of}), first error is: {first}");
+                self.event(autoscaler, Type::Warning, "FailedComputeMetricsReplicas", message);
                 None
             }
         }
@@ -250,20 +259,4 @@ impl Controller {
         self.recorder
             .event(&autoscaler.object_ref(&()), type_, reason, message);
     }
-}
-
-/// One metric's proposal; or the reason and sentence why there is none.
-fn reading(
-    metric: &MetricSpec,
-    mine: &[Arc<k8s_openapi::api::core::v1::Pod>],
-    measured: &Result<Measurements, String>,
-    autoscaler: &HorizontalPodAutoscaler,
-    current: i32,
-    now: Timestamp,
-) -> Result<Reading, (&'static str, String)> {
-    let failed = |why: String| ("FailedGetResourceMetric", why);
-    let measured = measured
-        .as_ref()
-        .map_err(|why| failed(format!("unable to get metrics for resource: {why}")))?;
-    measured.read_metric(metric, mine, &autoscaler.spec, current, now)
 }

@@ -7,15 +7,15 @@ use api::pods;
 use api::quantity::Amount;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::autoscaling::v2::{
-    ContainerResourceMetricStatus, HorizontalPodAutoscalerSpec, MetricSpec, MetricStatus, MetricTarget,
-    MetricValueStatus, ResourceMetricStatus,
+    HorizontalPodAutoscalerSpec, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus,
 };
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::Client;
 use serde_json::Value;
 
-use super::replicas::{Seen, State, Target, Tolerance, propose};
+use super::replicas::{Proposal, Seen, State, Target, Tolerance, propose};
+use super::resource::{Failure, Resource};
 use super::target::sentence;
 
 /// For so long after its start a pod's first use of the processor is its own start-up.
@@ -40,10 +40,58 @@ pub struct Measurements {
     pods: HashMap<String, Value>,
 }
 
-/// A resource of a pod, or of one of its containers.
-struct Resource<'a> {
-    name: &'a str,
-    container: Option<&'a str>,
+/// What a metric asks for, by what was measured or the sentence why nothing was.
+pub fn read_metric(
+    metric: &MetricSpec,
+    measured: Result<&Measurements, &str>,
+    mine: &[Arc<Pod>],
+    spec: &HorizontalPodAutoscalerSpec,
+    at: (i32, Timestamp),
+) -> Result<Reading, Failure> {
+    let (resource, wanted) = match (&metric.resource, &metric.container_resource) {
+        (Some(source), _) => (Resource::of(&source.name, None), &source.target),
+        (None, Some(source)) => (
+            Resource::of(&source.name, Some(&source.container)),
+            &source.target,
+        ),
+        (None, None) => {
+            let why = format!("metrics of type {:?} are not served here", metric.type_);
+            return Err(Failure {
+                reason: "InvalidMetricSourceType",
+                of_metric: why.clone(),
+                why,
+            });
+        }
+    };
+    let target = target(wanted).ok_or_else(|| {
+        resource.failure(
+            "invalid resource metric source: neither an average utilization target nor an average value (usage) \
+             target was set"
+                .to_owned(),
+        )
+    })?;
+    let (of_request, what) = match target {
+        Target::Utilization(_) => (" utilization (percentage of request)", "utilization"),
+        Target::Average(_) => ("", "usage"),
+    };
+    let proposal = match measured {
+        Ok(measured) => measured.read_resource(&resource, target, mine, tolerance(spec), at),
+        Err(why) => Err(resource.unmeasured(&format!(
+            "unable to fetch metrics from resource metrics API: {why}"
+        ))),
+    };
+    let proposal =
+        proposal.map_err(|why| resource.failure(format!("failed to get {} {what}: {why}", resource.name)))?;
+    let value = MetricValueStatus {
+        average_utilization: proposal.utilization,
+        average_value: Some(Quantity(resource.amount(proposal.average))),
+        value: None,
+    };
+    Ok(Reading {
+        replicas: proposal.replicas,
+        name: format!("{} resource{of_request}", resource.name),
+        status: resource.status(value),
+    })
 }
 
 impl Measurements {
@@ -68,65 +116,58 @@ impl Measurements {
         })
     }
 
-    /// What a metric asks for; or the reason and sentence why nothing.
-    pub fn read_metric(
+    /// What a resource asks for; the error is a sentence.
+    fn read_resource(
         &self,
-        metric: &MetricSpec,
+        resource: &Resource<'_>,
+        target: Target,
         mine: &[Arc<Pod>],
-        spec: &HorizontalPodAutoscalerSpec,
-        current: i32,
-        now: Timestamp,
-    ) -> Result<Reading, (&'static str, String)> {
-        let (resource, wanted) = match (&metric.resource, &metric.container_resource) {
-            (Some(source), _) => (
-                Resource {
-                    name: &source.name,
-                    container: None,
-                },
-                &source.target,
-            ),
-            (None, Some(source)) => {
-                let container = Some(source.container.as_str());
-                (
-                    Resource {
-                        name: &source.name,
-                        container,
-                    },
-                    &source.target,
-                )
-            }
-            (None, None) => {
-                let why = format!("metrics of type {:?} are not served here", metric.type_);
-                return Err(("InvalidMetricSourceType", why));
-            }
-        };
-        let failed = |why: String| ("FailedGetResourceMetric", why);
-        let target = target(wanted).ok_or_else(|| failed("invalid target".to_owned()))?;
+        tolerance: Tolerance,
+        (current, now): (i32, Timestamp),
+    ) -> Result<Proposal, String> {
+        self.has_measured(resource)
+            .map_err(|why| resource.unmeasured(&why))?;
+        if mine.is_empty() {
+            return Err("no pods returned by selector while calculating replica count".to_owned());
+        }
         let mut seen = Vec::new();
         for pod in mine {
-            seen.extend(self.seen(pod, &resource, target, now).map_err(failed)?);
+            seen.extend(self.seen(pod, resource, target, now)?);
         }
-        let proposal = propose(current, &seen, target, tolerance(spec)).ok_or_else(|| {
-            failed(format!(
-                "no metrics returned from resource metrics API for {}",
-                resource.name
-            ))
-        })?;
-        let average = Quantity(resource.amount(proposal.average));
-        let value = MetricValueStatus {
-            average_utilization: proposal.utilization,
-            average_value: Some(average),
-            value: None,
-        };
-        let of_request = match target {
-            Target::Utilization(_) => "resource utilization (percentage of request)",
-            Target::Average(_) => "resource",
-        };
-        Ok(Reading {
-            replicas: proposal.replicas,
-            name: format!("{} {of_request}", resource.name),
-            status: resource.status(value),
+        propose(current, &seen, target, tolerance).ok_or_else(|| {
+            let why = if seen.iter().any(|pod| pod.state == State::Ready) {
+                "no metrics returned matched known pods"
+            } else {
+                "did not receive metrics for any ready pods"
+            };
+            why.to_owned()
         })
+    }
+
+    /// Whether there is something to read; the error is a sentence.
+    fn has_measured(&self, resource: &Resource<'_>) -> Result<(), String> {
+        if self.pods.is_empty() {
+            return Err("no metrics returned from resource metrics API".to_owned());
+        }
+        let Some(container) = resource.container else {
+            return Ok(());
+        };
+        let mut pods = self.pods.values();
+        let lacks = |pod: &&Value| {
+            let mut containers = pod["containers"].as_array().into_iter().flatten();
+            !containers.any(|known| known["name"] == container)
+        };
+        match pods.find(lacks) {
+            None => Ok(()),
+            Some(pod) => {
+                let of = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
+                Err(format!(
+                    "failed to get container metrics: container {container} not present in metrics for pod {}/{}",
+                    of("namespace"),
+                    of("name")
+                ))
+            }
+        }
     }
 
     /// How a pod stands; `None` if it does not count.
@@ -162,76 +203,6 @@ impl Measurements {
             usage,
             request,
         }))
-    }
-}
-
-impl Resource<'_> {
-    fn counts(&self, container: &str) -> bool {
-        self.container.is_none_or(|only| only == container)
-    }
-
-    /// In thousandths.
-    fn usage(&self, metrics: &Value) -> Option<i64> {
-        let containers = metrics["containers"].as_array()?.iter();
-        let counted =
-            containers.filter(|container| container["name"].as_str().is_some_and(|name| self.counts(name)));
-        let amounts = counted.map(|container| {
-            let amount = container["usage"][self.name].as_str()?.parse::<Amount>().ok()?;
-            Some(amount.milli())
-        });
-        amounts.sum()
-    }
-
-    /// In thousandths; every container that counts must say what it requests.
-    fn request(&self, pod: &Pod) -> Result<i64, String> {
-        let request = |container: &Container| {
-            let requests = container.resources.as_ref()?.requests.as_ref()?;
-            requests
-                .get(self.name)?
-                .0
-                .parse::<Amount>()
-                .ok()
-                .map(Amount::milli)
-        };
-        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-        let counted = containers.filter(|container| self.counts(&container.name));
-        let requests = counted.map(|container| {
-            request(container).ok_or_else(|| {
-                let name = pod.metadata.name.as_deref().unwrap_or_default();
-                format!(
-                    "missing request for {} in container {} of Pod {name}",
-                    self.name, container.name
-                )
-            })
-        });
-        requests.sum()
-    }
-
-    fn amount(&self, milli: i64) -> String {
-        match self.name {
-            "memory" => Amount::from_bytes(milli / 1000).to_string(),
-            _ => Amount::from_milli(milli).to_string(),
-        }
-    }
-
-    fn status(&self, current: MetricValueStatus) -> MetricStatus {
-        let name = self.name.to_owned();
-        match self.container {
-            None => MetricStatus {
-                type_: "Resource".to_owned(),
-                resource: Some(ResourceMetricStatus { name, current }),
-                ..MetricStatus::default()
-            },
-            Some(container) => MetricStatus {
-                type_: "ContainerResource".to_owned(),
-                container_resource: Some(ContainerResourceMetricStatus {
-                    name,
-                    container: container.to_owned(),
-                    current,
-                }),
-                ..MetricStatus::default()
-            },
-        }
     }
 }
 
@@ -286,4 +257,98 @@ fn is_starting(pod: &Pod, metrics: &Value, now: Timestamp) -> bool {
         return ready.status == "False" || at.duration_since(since.0) < window;
     }
     ready.status == "False" && since.0.duration_since(started.0) < INITIAL_READINESS
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, requests: &Value) -> Arc<Pod> {
+        let pod = json!({
+            "metadata": { "name": name, "namespace": "default" },
+            "spec": { "containers": [{ "name": "nginx", "resources": { "requests": requests } }] },
+            "status": { "phase": "Running" },
+        });
+        Arc::new(serde_json::from_value(pod).unwrap())
+    }
+
+    fn measured(pods: &[&str]) -> Measurements {
+        let metrics = |name: &&str| {
+            let containers = json!([{ "name": "nginx", "usage": { "cpu": "10m", "memory": "1Mi" } }]);
+            let pod =
+                json!({ "metadata": { "name": name, "namespace": "default" }, "containers": containers });
+            ((*name).to_owned(), pod)
+        };
+        Measurements {
+            pods: pods.iter().map(metrics).collect(),
+        }
+    }
+
+    fn failure(metric: Value, measured: Result<&Measurements, &str>, mine: &[Arc<Pod>]) -> Failure {
+        let metric: MetricSpec = serde_json::from_value(metric).unwrap();
+        let spec = HorizontalPodAutoscalerSpec::default();
+        let reading = read_metric(&metric, measured, mine, &spec, (1, Timestamp::UNIX_EPOCH));
+        reading.err().unwrap()
+    }
+
+    fn cpu() -> Value {
+        json!({ "type": "Resource", "resource": {
+            "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 50 } } })
+    }
+
+    #[test]
+    fn why_nothing_is_asked_for_is_told_as_upstream_does() {
+        let (none, one) = (measured(&[]), measured(&["web"]));
+        let silent = [pod("web", &json!({}))];
+        let asking = [pod("late", &json!({ "cpu": "100m" }))];
+        let why = |measured, mine: &[_]| failure(cpu(), measured, mine).why;
+        let start = "failed to get cpu utilization: ";
+        assert_eq!(
+            why(Ok(&none), &silent),
+            format!(
+                "{start}unable to get metrics for resource cpu: no metrics returned from resource metrics API"
+            )
+        );
+        assert_eq!(
+            why(Err("no"), &silent),
+            format!(
+                "{start}unable to get metrics for resource cpu: unable to fetch metrics from resource metrics API: no"
+            )
+        );
+        assert_eq!(
+            why(Ok(&one), &silent),
+            format!("{start}missing request for cpu in container nginx of Pod web")
+        );
+        assert_eq!(
+            why(Ok(&one), &asking),
+            format!("{start}did not receive metrics for any ready pods")
+        );
+        assert_eq!(
+            why(Ok(&one), &[]),
+            format!("{start}no pods returned by selector while calculating replica count")
+        );
+        let failed = failure(cpu(), Ok(&one), &silent);
+        assert_eq!(failed.reason, "FailedGetResourceMetric");
+        assert_eq!(
+            failed.of_metric,
+            format!("failed to get cpu resource metric value: {}", failed.why)
+        );
+    }
+
+    #[test]
+    fn a_container_that_nothing_was_measured_of_is_named() {
+        let one = measured(&["web"]);
+        let metric = json!({ "type": "ContainerResource", "containerResource": {
+            "name": "memory", "container": "sidecar", "target": { "type": "AverageValue", "averageValue": "1Mi" } } });
+        let failed = failure(metric, Ok(&one), &[pod("web", &json!({}))]);
+        assert_eq!(failed.reason, "FailedGetContainerResourceMetric");
+        assert_eq!(
+            failed.of_metric,
+            "failed to get sidecar container metric value: failed to get memory usage: \
+             unable to get metrics for resource memory: failed to get container metrics: \
+             container sidecar not present in metrics for pod default/web"
+        );
+    }
 }

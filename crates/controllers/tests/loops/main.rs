@@ -3,6 +3,7 @@
 
 mod cluster;
 mod garbage;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -284,59 +285,6 @@ async fn a_namespace_is_furnished_and_emptied() {
                 && caches.pods.in_namespace("space").is_empty()
                 && caches.deployments.in_namespace("space").is_empty()
         })
-        .await;
-    cluster.stop().await;
-}
-
-/// A condition of a namespace: its status, reason and message.
-fn condition(namespace: &Namespace, type_: &str) -> Option<String> {
-    let status = namespace.status.as_ref()?;
-    let mut conditions = status.conditions.iter().flatten();
-    let found = conditions.find(|condition| condition.type_ == type_)?;
-    let (reason, message) = (found.reason.as_deref()?, found.message.as_deref()?);
-    Some(format!("{} {reason}: {message}", found.status))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_namespace_that_cannot_go_says_why() {
-    let cluster = Cluster::start().await;
-    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-    let term = serde_json::from_value(json!({ "metadata": { "name": "term" } })).unwrap();
-    namespaces.create(&PostParams::default(), &term).await.unwrap();
-    cluster
-        .create::<ConfigMap>(json!({
-            "metadata": { "name": "kept", "namespace": "term", "finalizers": ["a.b/c"] } }))
-        .await;
-    namespaces.delete("term", &DeleteParams::default()).await.unwrap();
-    let key = informer::Key::new("", "term");
-    let says = |caches: &Caches, type_: &str| condition(&*caches.namespaces.get(&key)?, type_);
-    cluster
-        .until("what keeps it", |caches| {
-            says(caches, "NamespaceContentRemaining").as_deref()
-                == Some(
-                    "True SomeResourcesRemain: Some resources are remaining: configmaps. has 1 resource instances",
-                )
-        })
-        .await;
-    assert_eq!(
-        says(&cluster.caches, "NamespaceFinalizersRemaining").as_deref(),
-        Some(
-            "True SomeFinalizersRemain: Some content in the namespace has finalizers remaining: \
-             a.b/c in 1 resource instances"
-        )
-    );
-    assert_eq!(
-        says(&cluster.caches, "NamespaceDeletionContentFailure").as_deref(),
-        Some("False ContentDeleted: All content successfully deleted, may be waiting on finalization")
-    );
-    let release = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
-    cluster
-        .api::<ConfigMap>("term")
-        .patch("kept", &PatchParams::default(), &release)
-        .await
-        .unwrap();
-    cluster
-        .until("it is gone", |caches| caches.namespaces.get(&key).is_none())
         .await;
     cluster.stop().await;
 }
