@@ -73,10 +73,7 @@ pub fn attach(subject: Subject, request: Request<Body>) -> Result<Response<Body>
 /// Upgrades the connection and serves it.
 fn answer(subject: Subject, mut request: Request<Body>, wish: Wish) -> Result<Response<Body>, Refusal> {
     if !subject.is_running() {
-        return Err(Refusal::not_found(format!(
-            "container not found (\"{}\")",
-            subject.container
-        )));
+        return Err(Refusal::not_found(no_container(&subject.container)));
     }
     let streams = wish.streams;
     if !(streams.stdin || streams.stdout || streams.stderr) {
@@ -123,7 +120,10 @@ async fn serve(upgrade: OnUpgrade, carrier: Carrier, subject: Subject, wish: Wis
         )
     };
     match result {
-        Some(result) => client.finish(&outcome(result, is_attached)).await,
+        Some(result) => {
+            let outcome = outcome(result, &subject.container, is_attached);
+            client.finish(&outcome).await
+        }
         None => Ok(()),
     }
 }
@@ -237,9 +237,22 @@ async fn read(stream: Option<&mut pipe::Receiver>, channel: u8) -> Option<Bytes>
     }
 }
 
+fn no_container(name: &str) -> String {
+    format!("container not found (\"{name}\")")
+}
+
+/// Whether a keeper could not be talked to because it has ended, as it does after its last container.
+fn is_keepers_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof
+    )
+}
+
 /// The Status that tells how a process ended. The exit code of a main process is not its client's: it is in the pod's
 /// status.
-fn outcome(result: io::Result<ExecResult>, is_attached: bool) -> Value {
+fn outcome(result: io::Result<ExecResult>, container: &str, is_attached: bool) -> Value {
     let failed = |text: String| {
         let what = if is_attached {
             "error attaching to container"
@@ -259,6 +272,10 @@ fn outcome(result: io::Result<ExecResult>, is_attached: bool) -> Value {
             "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
         }),
         Ok(ExecResult::Failed(text)) => failed(text),
+        Err(error) if is_keepers_end(&error) => json!({
+            "metadata": {}, "status": "Failure", "reason": "NotFound", "code": 404,
+            "message": no_container(container),
+        }),
         Err(error) => failed(error.to_string()),
     }
 }
@@ -277,15 +294,49 @@ mod tests {
 
     #[test]
     fn an_exit_code_is_told_as_upstream_does() {
-        let status = outcome(Ok(ExecResult::Exited { code: 2 }), false);
+        let status = outcome(Ok(ExecResult::Exited { code: 2 }), "c", false);
         assert_eq!(status["details"]["causes"][0]["message"], "2");
         assert_eq!(
-            outcome(Ok(ExecResult::Exited { code: 0 }), false)["status"],
+            outcome(Ok(ExecResult::Exited { code: 0 }), "c", false)["status"],
             "Success"
         );
         assert_eq!(
-            outcome(Ok(ExecResult::Exited { code: 2 }), true)["status"],
+            outcome(Ok(ExecResult::Exited { code: 2 }), "c", true)["status"],
             "Success"
         );
+    }
+
+    /// The keeper ends with its last container, and a client may come just then: to a socket that is gone, that refuses,
+    /// or that is closed before the request is read.
+    #[tokio::test]
+    async fn a_container_whose_keeper_has_ended_is_not_found() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let attach = async || {
+            let (_streams, theirs) = Streams::pipes().unwrap();
+            exec::attach(folder.path(), "debugger", false, theirs).await
+        };
+        let told = |result| outcome(result, "debugger", true);
+        let missing = told(attach().await);
+        assert_eq!(missing["message"], "container not found (\"debugger\")");
+        assert_eq!(
+            (&missing["code"], &missing["reason"]),
+            (&json!(404), &json!("NotFound"))
+        );
+
+        let listener = tokio::net::UnixListener::bind(folder.path().join("keeper.sock")).unwrap();
+        let (closed, ()) = tokio::join!(attach(), async {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.readable().await.unwrap();
+        });
+        let kind = |result: &io::Result<ExecResult>| result.as_ref().err().map(io::Error::kind);
+        assert_eq!(kind(&closed), Some(io::ErrorKind::ConnectionReset));
+        assert_eq!(told(closed), missing);
+
+        drop(listener);
+        let refused = attach().await;
+        assert_eq!(kind(&refused), Some(io::ErrorKind::ConnectionRefused));
+        assert_eq!(told(refused), missing);
+        let other = told(Err(io::Error::other("no descriptors are left")));
+        assert_eq!(other["reason"], "InternalError");
     }
 }
