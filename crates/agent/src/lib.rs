@@ -18,6 +18,7 @@ mod low_ports;
 mod network;
 mod nginx;
 mod node;
+mod node_events;
 mod notes;
 mod pods;
 mod ports;

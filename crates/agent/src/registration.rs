@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::node::{DEFAULT_MAX_PODS, Node};
+use crate::node_events::Events;
 
 /// Between two renewals of the Lease.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -41,12 +42,17 @@ pub fn machine() -> (u64, u64) {
 
 /// Registers the node and renews its Lease until `stop`.
 pub async fn run(node: Arc<Node>, stop: CancellationToken) {
+    let nodes: Api<NodeObject> = Api::all(node.client.clone());
+    let mut events = Events::start(&node);
     let mut status_due = Instant::now();
     loop {
         let now = Instant::now();
         let mut result = Ok(());
-        if status_due <= now || is_doubted(&node).await {
-            result = register(&node).await;
+        // Should the answer fail, so will what follows, and be tried again.
+        let object = nodes.get_opt(&node.config.node_name).await.ok().flatten();
+        object.iter().for_each(|object| events.scheduling(object));
+        if status_due <= now || object.as_ref().is_some_and(is_doubted) {
+            result = register(&node, &events).await;
             if result.is_ok() {
                 status_due = now + STATUS;
             }
@@ -73,12 +79,7 @@ pub async fn run(node: Arc<Node>, stop: CancellationToken) {
 
 /// Whether the Node object says that the agent is silent, which it is not: the node controller marks a node whose Lease
 /// was not renewed in time, and leaves it to the agent to take that back.
-async fn is_doubted(node: &Node) -> bool {
-    let api: Api<NodeObject> = Api::all(node.client.clone());
-    // Should the answer fail, so will what follows, and be tried again.
-    let Ok(Some(object)) = api.get_opt(&node.config.node_name).await else {
-        return false;
-    };
+fn is_doubted(object: &NodeObject) -> bool {
     let mut conditions = object
         .status
         .iter()
@@ -87,20 +88,22 @@ async fn is_doubted(node: &Node) -> bool {
 }
 
 /// Creates the Node object where there is none, and writes its status.
-async fn register(node: &Node) -> kube::Result<()> {
+async fn register(node: &Node, events: &Events<'_>) -> kube::Result<()> {
     let api: Api<NodeObject> = Api::all(node.client.clone());
     let name = &node.config.node_name;
     let before = match api.get_opt(name).await? {
-        Some(object) => object,
+        Some(object) => object.status,
         None => match api.create(&PostParams::default(), &object(node)).await {
-            Ok(object) => object,
-            Err(kube::Error::Api(answer)) if answer.code == 409 => api.get(name).await?,
+            Ok(_) => None,
+            Err(kube::Error::Api(answer)) if answer.code == 409 => api.get(name).await?.status,
             Err(error) => return Err(error),
         },
     };
-    let patch = serde_json::json!({"status": status(node, before.status.as_ref())});
+    let status = status(node, before.as_ref());
+    let patch = serde_json::json!({"status": status});
     api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch))
         .await?;
+    events.conditions(before.as_ref(), &status);
     Ok(())
 }
 

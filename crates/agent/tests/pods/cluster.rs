@@ -180,6 +180,24 @@ impl Cluster {
         self.api().delete(name, &DeleteParams::default()).await.unwrap();
     }
 
+    /// Waits for an event of this reason, and returns the messages of the node's events in their order.
+    pub async fn told_of_node(&self, reason: &str) -> Vec<String> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), "default");
+        let about_node = "involvedObject.kind=Node,involvedObject.name=node-1";
+        let config = watcher::Config::default().fields(about_node);
+        let mut seen = std::pin::pin!(watcher(events, config).touched_objects());
+        let mut messages = Vec::new();
+        while let Some(event) = seen.next().await {
+            let event = event.unwrap();
+            messages.push((event.metadata.resource_version.unwrap(), event.message.unwrap()));
+            if event.reason.as_deref() == Some(reason) {
+                break;
+            }
+        }
+        messages.sort_by_key(|(version, _)| version.parse::<u64>().unwrap());
+        messages.into_iter().map(|(_, message)| message).collect()
+    }
+
     pub fn keeper(&self, pod: &Pod) -> keeper::protocol::Identity {
         keeper::record::read(&self.folder(pod).join(keeper::IDENTITY)).unwrap()
     }

@@ -45,6 +45,10 @@ fn main() -> ExitCode {
     tests.extend([
         test("the_node_registers", the_node_registers),
         test(
+            "a_node_is_told_of_when_it_changes",
+            a_node_is_told_of_when_it_changes,
+        ),
+        test(
             "a_pod_runs_and_stops_when_the_balancer_says_so",
             a_pod_runs_and_stops_when_the_balancer_says_so,
         ),
@@ -162,6 +166,30 @@ async fn the_node_registers() {
     };
     let node = await_condition(nodes, "node-1", is_ready).await.unwrap().unwrap();
     assert!(node.spec.unwrap().pod_cidr.unwrap().ends_with(".1.0/24"));
+}
+
+async fn a_node_is_told_of_when_it_changes() {
+    let mut cluster = Cluster::start().await;
+    let first = [
+        "Starting kubelet.",
+        "Node node-1 status is now: NodeHasSufficientMemory",
+        "Node node-1 status is now: NodeHasNoDiskPressure",
+        "Node node-1 status is now: NodeHasSufficientPID",
+        "Node node-1 status is now: NodeReady",
+    ];
+    let told = cluster.told_of_node("NodeReady").await;
+    assert_eq!(told, first);
+    cluster.stop_agent().await;
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    nodes.cordon("node-1").await.unwrap();
+    cluster.start_agent();
+    // The agent says again that it starts, and nothing of what has not changed.
+    let mut expected = first.to_vec();
+    expected.extend([first[0], "Node node-1 status is now: NodeNotSchedulable"]);
+    assert_eq!(cluster.told_of_node("NodeNotSchedulable").await, expected);
+    nodes.uncordon("node-1").await.unwrap();
+    expected.push("Node node-1 status is now: NodeSchedulable");
+    assert_eq!(cluster.told_of_node("NodeSchedulable").await, expected);
 }
 
 async fn a_pod_runs_and_stops_when_the_balancer_says_so() {

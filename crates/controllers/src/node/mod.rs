@@ -1,12 +1,14 @@
 //! The node lifecycle: notices nodes whose agent has fallen silent, taints nodes, and moves pods off them.
 //!
-//! Flows in: Nodes, their Leases, their pods. Flows out: node conditions and taints, pods marked not ready, pods deleted.
+//! Flows in: Nodes, their Leases, their pods. Flows out: node conditions and taints, pods marked not ready, pods deleted,
+//! Events of nodes that come and go.
 //! Silence is counted from when this process saw the last renewal, so that after a restart every agent has time to renew.
 
 mod eviction;
 mod health;
 mod orphans;
 mod renewals;
+mod roll;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +28,7 @@ use crate::RequestError;
 use crate::context::{Context, attempt};
 use eviction::Stay;
 use renewals::{ATTENDANCE, Renewals};
+use roll::Roll;
 
 const WORKERS: usize = 4;
 
@@ -40,6 +43,7 @@ pub async fn run(context: Context, grace: Duration) {
         grace,
         recorder,
         renewals: Mutex::new(Renewals::new(Instant::now())),
+        roll: Mutex::new(Roll::new(Timestamp::now())),
     });
     let attending = controller.clone();
     let attend = async {
@@ -87,11 +91,14 @@ struct Controller {
     grace: Duration,
     recorder: Recorder,
     renewals: Mutex<Renewals>,
+    roll: Mutex<Roll>,
 }
 
 impl Controller {
     async fn sync(&self, name: &str) -> Result<Next, RequestError> {
-        let Some(node) = self.context.caches.nodes.get(&Key::new("", name)) else {
+        let node = self.context.caches.nodes.get(&Key::new("", name));
+        self.call_roll(name, node.as_deref());
+        let Some(node) = node else {
             return self.delete_orphans(name).await;
         };
         let silent = self.silent_for(name);
@@ -124,6 +131,14 @@ impl Controller {
             .flatten()
             .min()
             .map_or(Next::Wait, Next::After))
+    }
+
+    fn call_roll(&self, name: &str, node: Option<&Node>) {
+        let mut roll = self.roll.lock().unwrap_or_else(PoisonError::into_inner);
+        for news in roll.call(name, node) {
+            self.recorder
+                .event(&news.about, Type::Normal, news.reason, news.message);
+        }
     }
 
     fn renewals(&self) -> std::sync::MutexGuard<'_, Renewals> {

@@ -3,7 +3,7 @@
 use coracle_controllers::Caches;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -121,5 +121,36 @@ async fn an_autoscaler_that_knows_nothing_says_why() {
             }
         })
         .await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_and_goes_is_told_of_once() {
+    let cluster = Cluster::start().await;
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    nodes.delete("node-1", &DeleteParams::default()).await.unwrap();
+    let told = |_| {
+        let events = cluster.api::<Event>("default");
+        async move {
+            let about_nodes = ListParams::default().fields("involvedObject.kind=Node");
+            let events = events.list(&about_nodes).await.unwrap().items;
+            let told: Vec<_> = events
+                .iter()
+                .map(|event| (event.message.as_deref(), event.count))
+                .collect();
+            let expected = [
+                (
+                    Some("Node node-1 event: Registered Node node-1 in Controller"),
+                    Some(1),
+                ),
+                (
+                    Some("Node node-1 event: Removing Node node-1 from Controller"),
+                    Some(1),
+                ),
+            ];
+            expected.iter().all(|event| told.contains(event)) && told.len() == 2
+        }
+    };
+    cluster.until_async("both events", told).await;
     cluster.stop().await;
 }
