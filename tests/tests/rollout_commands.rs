@@ -230,7 +230,8 @@ fn a_pod_that_fits_nowhere_says_why() {
          resources: {requests: {cpu: '10000'}}\n",
     );
     let told = kubectl.event("huge", "FailedScheduling");
-    let start = "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu. preemption: 0/3 nodes are available: ";
+    let start = "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu. \
+                 no new claims to deallocate, preemption: 0/3 nodes are available: ";
     assert!(told.starts_with(start), "{told}");
     let shown = kubectl.ok(&["get", "pod", "huge"]);
     assert!(shown.contains("Pending"), "{shown}");

@@ -54,14 +54,15 @@ impl fmt::Display for NoFit {
             "0/{nodes} nodes are available: {}. ",
             counted(reasons.map(String::as_str))
         )?;
-        // Nobody is preempted here, but the sentence is upstream's: which nodes even that could not help.
+        // There are no resource claims and nobody is preempted here, but the sentence is upstream's: what each plugin says
+        // that is asked to make room.
         let preemption = self.misfits.iter().map(|misfit| match misfit.lasting {
             true => "Preemption is not helpful for scheduling",
             false => "No preemption victims found for incoming pod",
         });
         write!(
             f,
-            "preemption: 0/{nodes} nodes are available: {}.",
+            "no new claims to deallocate, preemption: 0/{nodes} nodes are available: {}.",
             counted(preemption)
         )
     }

@@ -85,8 +85,8 @@ fn an_unschedulable_pod_learns_why_of_every_node() {
     let told = place(&mut cluster, pod("a", big)).unwrap_err().to_string();
     assert_eq!(
         told,
-        "0/4 nodes are available: 1 node(s) had untolerated taint {gpu: yes}, 1 node(s) were unschedulable, \
-         2 Insufficient cpu. preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."
+        "0/4 nodes are available: 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable, \
+         2 Insufficient cpu. no new claims to deallocate, preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."
     );
 }
 
@@ -98,7 +98,7 @@ fn a_full_cluster_could_be_helped_by_preemption() {
     assert_eq!(
         place(&mut cluster, pod("late", half)).unwrap_err().to_string(),
         "0/3 nodes are available: 3 Insufficient cpu. \
-         preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
+         no new claims to deallocate, preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
     );
     assert_eq!(
         pick(
