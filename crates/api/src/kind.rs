@@ -34,6 +34,8 @@ pub struct Kind {
     pub generation: bool,
     /// Whether a DELETE without an explicit grace period leaves the object for its node agent to stop (pods only).
     pub graceful: bool,
+    /// Whether objects are deleted one by one only: there is no DELETE of the collection.
+    pub one_by_one: bool,
     /// Whether objects are only stored: nothing acts on them yet. Their creator is told.
     pub inert: bool,
     /// Which names are valid.

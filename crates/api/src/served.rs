@@ -34,6 +34,8 @@ pub struct Row {
     pub generation: bool,
     /// Whether a DELETE leaves the object for its node agent.
     pub graceful: bool,
+    /// Whether objects are deleted one by one only.
+    pub one_by_one: bool,
     /// Whether objects are only stored: nothing acts on them yet.
     pub inert: bool,
     /// Whether the creator may set the status.
@@ -57,6 +59,7 @@ impl Row {
         columns: &[],
         generation: false,
         graceful: false,
+        one_by_one: false,
         inert: false,
         status_on_create: false,
         name_rule: NameRule::Subdomain,
@@ -112,6 +115,7 @@ impl Kind {
             columns: row.columns,
             generation: row.generation,
             graceful: row.graceful,
+            one_by_one: row.one_by_one,
             inert: row.inert,
             name_rule: row.name_rule,
             decode: decode::<T>,

@@ -185,7 +185,8 @@ pub(crate) async fn delete(call: &Call, body: Body) -> Result<Response, Failure>
 
 /// Serves a DELETE on a collection: everything that the selectors show. Answers with the list as it was.
 pub(crate) async fn delete_collection(call: &Call, body: Body) -> Result<Response, Failure> {
-    if call.resource.kind.namespaced && call.path.namespace.is_none() {
+    let kind = call.resource.kind;
+    if kind.one_by_one || (kind.namespaced && call.path.namespace.is_none()) {
         return Err(Failure::MethodNotAllowed);
     }
     let options = DeleteOptions::read(call, body).await?;

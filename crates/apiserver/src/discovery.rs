@@ -195,13 +195,14 @@ fn groups(registry: &Registry) -> Groups {
 fn entries(resource: &Resource) -> Vec<Entry> {
     let kind = resource.kind;
     let own = (kind.group, kind.version, kind.kind);
+    let kind_has = |verb: &str| verb != "deletecollection" || !kind.one_by_one;
     let mut entries = vec![Entry {
         name: kind.plural.to_owned(),
         namespaced: kind.namespaced,
         singular: kind.singular,
         short_names: kind.short_names,
         categories: kind.categories,
-        verbs: VERBS.to_vec(),
+        verbs: VERBS.into_iter().filter(|verb| kind_has(verb)).collect(),
         response: own,
     }];
     let part = |name: String, response, verbs| Entry {

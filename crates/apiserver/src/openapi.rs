@@ -226,10 +226,11 @@ fn add_paths(paths: &mut Map<String, Value>, kind: &Published<'_>) {
         paths.insert(path, Value::Object(entry));
     };
     let in_collection = [("get", "list"), ("post", "post"), ("delete", "deletecollection")];
+    let actions = in_collection.len() - usize::from(resource.kind.one_by_one);
     item(
         collection.clone(),
         &own_path[..own_path.len() - 1],
-        &in_collection,
+        &in_collection[..actions],
     );
     let of_one = [
         ("get", "get"),

@@ -20,6 +20,7 @@ impl Served for Namespace {
         short_names: &["ns"],
         columns: &[column("Name"), column("Status"), column("Age")],
         subresources: &[Subresource::Status, Subresource::Finalize],
+        one_by_one: true,
         name_rule: NameRule::Label,
         fields: &["status.phase"],
         ..Row::CLUSTER

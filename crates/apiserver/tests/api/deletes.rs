@@ -118,6 +118,33 @@ async fn a_namespace_goes_when_it_is_finalized() {
 }
 
 #[tokio::test]
+async fn namespaces_go_one_by_one() {
+    let door = Door::open().await;
+    let (status, refused) = door.delete("/api/v1/namespaces", &Value::Null).await;
+    assert_eq!(
+        (status, &refused["reason"]),
+        (StatusCode::METHOD_NOT_ALLOWED, &json!("MethodNotAllowed"))
+    );
+    let (_, discovered) = door.get("/api/v1").await;
+    let resources = discovered["resources"].as_array().unwrap();
+    let verbs = |name: &str| {
+        let resource = resources.iter().find(|resource| resource["name"] == name);
+        resource.unwrap()["verbs"].clone()
+    };
+    let without = json!(["create", "delete", "get", "list", "patch", "update", "watch"]);
+    assert_eq!(verbs("namespaces"), without);
+    assert!(
+        verbs("nodes")
+            .as_array()
+            .unwrap()
+            .contains(&json!("deletecollection"))
+    );
+    let (_, document) = door.get("/openapi/v3/api/v1").await;
+    assert_eq!(document["paths"]["/api/v1/namespaces"]["delete"], Value::Null);
+    assert!(document["paths"]["/api/v1/nodes"]["delete"].is_object());
+}
+
+#[tokio::test]
 async fn a_collection_goes_by_its_selector() {
     let door = Door::open().await;
     for name in ["a", "b"] {
