@@ -91,7 +91,8 @@ impl<'a> Configuration<'a> {
         let resource = &*call.resource;
         let Some(manager) = tracking::asked_name(call)? else {
             let why = "Required value: is required for apply patch".to_owned();
-            return Err(tracking::invalid_option(
+            return Err(Failure::invalid_option(
+                call.options,
                 "FieldValueRequired",
                 "fieldManager",
                 why,

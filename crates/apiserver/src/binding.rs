@@ -19,7 +19,7 @@ use crate::write::{self, Change};
 
 /// Serves a POST of a Binding, for the pod in the path or else the one that the Binding is named after.
 pub(crate) async fn bind(call: &Call, body: Body) -> Result<Response, Failure> {
-    let options = WriteOptions::parse(&call.query)?;
+    let options = WriteOptions::of(call)?;
     let bytes = body::collect(body).await?;
     let binding = decode::body(&call.headers, &bytes)?.value;
     write::check_namespace(call.namespace(), &binding)?;

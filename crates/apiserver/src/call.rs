@@ -31,6 +31,8 @@ pub(crate) struct Call {
     pub headers: HeaderMap,
     /// Who asks.
     pub user: String,
+    /// What its parameters are called together: `PatchOptions`.
+    pub options: &'static str,
 }
 
 impl Call {

@@ -35,7 +35,7 @@ pub(crate) async fn create(call: &Call, body: Body) -> Result<Response, Failure>
 
 /// Makes a new object, and what comes with every object of its kind.
 pub(crate) async fn store_new(call: &Call, parsed: Parsed, tracking: Tracking) -> Result<Written, Failure> {
-    let options = WriteOptions::parse(&call.query)?;
+    let options = WriteOptions::of(call)?;
     let written = call
         .core
         .create(&call.resource, call.namespace(), parsed, options, &tracking)

@@ -3,6 +3,7 @@
 //! Flows in: a name or selectors, and DeleteOptions in the body or the query. Flows out: a Status when the object is gone,
 //! the object when something still holds it: a grace period, finalizers, the deletion of what it owns.
 
+use api::kind::Cause;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -96,17 +97,27 @@ impl DeleteOptions {
     }
 
     fn check(&self) -> Result<(), Failure> {
-        let policies = ["Foreground", "Background", "Orphan"];
-        if let Some(other) = self
-            .propagation_policy
-            .as_deref()
-            .filter(|policy| !policies.contains(policy))
-        {
-            return Err(query::unsupported("propagationPolicy", other, &policies));
+        let mut causes = Vec::new();
+        if let Some(policy) = &self.propagation_policy {
+            if self.orphan_dependents.is_some() {
+                let why = "orphanDependents and deletionPropagation cannot be both set";
+                causes.push(Cause {
+                    reason: "FieldValueInvalid",
+                    message: format!("Invalid value: {policy:?}: {why}"),
+                    field: "propagationPolicy".to_owned(),
+                });
+            }
+            let policies = ["Foreground", "Background", "Orphan", "nil"];
+            if !policies[..3].contains(&policy.as_str()) {
+                causes.push(query::unsupported("propagationPolicy", policy, &policies));
+            }
         }
-        match self.dry_run.iter().flatten().find(|mode| *mode != "All") {
-            Some(other) => Err(query::unsupported("dryRun", other, &["All"])),
-            None => Ok(()),
+        let modes = self.dry_run.iter().flatten().map(String::as_str);
+        causes.extend(query::check_dry_run(modes));
+        if causes.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::invalid_options("DeleteOptions", causes))
         }
     }
 
@@ -130,20 +141,29 @@ impl DeleteOptions {
         let Some(preconditions) = &self.preconditions else {
             return Ok(());
         };
-        let pairs = [
-            ("UID", &preconditions.uid, meta_str(object, "uid")),
+        let fields = [
+            (
+                "UID",
+                &preconditions.uid,
+                "uid",
+                "been deleted and then recreated",
+            ),
             (
                 "ResourceVersion",
                 &preconditions.resource_version,
-                meta_str(object, "resourceVersion"),
+                "resourceVersion",
+                "been modified",
             ),
         ];
-        for (what, asked, actual) in pairs {
+        for (what, asked, field, happened) in fields {
+            let actual = meta_str(object, field);
             if let Some(asked) = asked.as_deref().filter(|asked| *asked != actual) {
                 let why = format!(
-                    "Precondition failed: {what} in precondition: {asked}, {what} in object meta: {actual}"
+                    "the {what} in the precondition ({asked}) does not match the {what} in record ({actual}). The object might have {happened}"
                 );
-                let subject = Subject::new(resource, meta_str(object, "name"));
+                // Here upstream names the kind, not the resource.
+                let mut subject = Subject::new(resource, meta_str(object, "name"));
+                subject.kind = resource.kind.kind.to_owned();
                 return Err(Failure::Conflict { subject, why });
             }
         }

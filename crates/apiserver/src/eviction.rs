@@ -31,7 +31,7 @@ const RETRY_SECONDS: u32 = 1;
 
 /// Serves a POST of an Eviction.
 pub(crate) async fn evict(call: &Call, body: Body) -> Result<Response, Failure> {
-    let mut write = WriteOptions::parse(&call.query)?;
+    let mut write = WriteOptions::of(call)?;
     let eviction = decode::body(&call.headers, &body::collect(body).await?)?.value;
     write::check_namespace(call.namespace(), &eviction)?;
     let named = meta_str(&eviction, "name");
@@ -166,7 +166,7 @@ async fn mark(call: &Call) -> Result<(), Failure> {
         namespace: call.namespace(),
         name: call.name()?,
         write: Write::Status,
-        options: WriteOptions::parse(&call.query)?,
+        options: WriteOptions::of(call)?,
     };
     let marked = change.apply_unchecked(|pod| {
         let mut pod = pod.clone();

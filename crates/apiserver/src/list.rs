@@ -15,7 +15,7 @@ use crate::body::{self, Response};
 use crate::call::Call;
 use crate::negotiate::{self, Form};
 use crate::object::{Object, push_json};
-use crate::query;
+use crate::query::{self, LIST_OPTIONS};
 use crate::selector::Filter;
 use crate::status::Failure;
 use crate::table::{self, Include};
@@ -214,6 +214,7 @@ fn scope(call: &Call, filter: &Filter) -> Result<Scope, Failure> {
         (Some(_), None) => {
             let why = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
             return Err(Failure::invalid_option(
+                LIST_OPTIONS,
                 "FieldValueForbidden",
                 "resourceVersionMatch",
                 why.to_owned(),
@@ -222,6 +223,7 @@ fn scope(call: &Call, filter: &Filter) -> Result<Scope, Failure> {
         (Some("Exact"), Some(0)) => {
             let why = "Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"";
             return Err(Failure::invalid_option(
+                LIST_OPTIONS,
                 "FieldValueForbidden",
                 "resourceVersionMatch",
                 why.to_owned(),
@@ -230,11 +232,9 @@ fn scope(call: &Call, filter: &Filter) -> Result<Scope, Failure> {
         (Some("Exact"), _) => true,
         (Some("NotOlderThan"), _) => false,
         (Some(other), _) => {
-            return Err(query::unsupported(
-                "resourceVersionMatch",
-                other,
-                &["Exact", "NotOlderThan"],
-            ));
+            let allowed = ["Exact", "NotOlderThan"];
+            let cause = query::unsupported("resourceVersionMatch", other, &allowed);
+            return Err(Failure::invalid_options(LIST_OPTIONS, vec![cause]));
         }
         // Without a match rule a page of a certain revision means exactly that revision.
         (None, revision) => limit > 0 && revision.is_some_and(|revision| revision > 0),

@@ -14,7 +14,7 @@ use crate::call::Call;
 use crate::decode::{self, Parsed};
 use crate::status::Failure;
 use crate::write::Live;
-use crate::{apply, strategic, tracking, update};
+use crate::{apply, strategic, update};
 
 /// The most operations that a JSON patch may have; upstream's limit.
 const MAX_OPERATIONS: usize = 10_000;
@@ -50,7 +50,8 @@ pub(crate) async fn patch(call: &Call, body: Body, write: Write) -> Result<Respo
 pub(crate) fn check_options(call: &Call) -> Result<(), Failure> {
     match call.query.get("force") {
         None => Ok(()),
-        Some(_) => Err(tracking::invalid_option(
+        Some(_) => Err(Failure::invalid_option(
+            call.options,
             "FieldValueForbidden",
             "force",
             "Forbidden: may not be specified for non-apply patch".to_owned(),

@@ -4,9 +4,26 @@
 
 use std::time::Duration;
 
+use api::kind::Cause;
+use http::Method;
 use jiff::SignedDuration;
 
+use crate::call::Call;
 use crate::status::Failure;
+
+/// What the parameters of a list or watch are called together.
+pub(crate) const LIST_OPTIONS: &str = "ListOptions";
+
+/// What the parameters of a request are called together.
+pub(crate) fn options_of(method: &Method) -> &'static str {
+    match *method {
+        Method::POST => "CreateOptions",
+        Method::PUT => "UpdateOptions",
+        Method::PATCH => "PatchOptions",
+        Method::DELETE => "DeleteOptions",
+        _ => LIST_OPTIONS,
+    }
+}
 
 /// Parsed parameters, in order.
 #[derive(Clone, Debug, Default)]
@@ -98,40 +115,59 @@ pub(crate) struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// Reads `dryRun` and `fieldValidation`.
-    pub fn parse(query: &Query) -> Result<Self, Failure> {
-        let dry_run = match query.get("dryRun") {
-            None => false,
-            Some("All") => true,
-            Some(other) => return Err(unsupported("dryRun", other, &["All"])),
-        };
+    /// Those of a request.
+    pub fn of(call: &Call) -> Result<Self, Failure> {
+        Self::parse(&call.query, call.options)
+    }
+
+    /// Reads `dryRun` and `fieldValidation`; `options` is what they are called together.
+    fn parse(query: &Query, options: &'static str) -> Result<Self, Failure> {
+        let mut causes = Vec::new();
+        let dry_run = query.get("dryRun");
+        causes.extend(check_dry_run(dry_run));
         let fields = match query.get("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
             Some("Strict") => FieldValidation::Strict,
             Some("Ignore") => FieldValidation::Ignore,
             Some(other) => {
-                return Err(unsupported(
-                    "fieldValidation",
-                    other,
-                    &["Ignore", "Warn", "Strict"],
-                ));
+                let allowed = ["", "Ignore", "Strict", "Warn"];
+                causes.push(unsupported("fieldValidation", other, &allowed));
+                FieldValidation::Warn
             }
         };
+        if !causes.is_empty() {
+            return Err(Failure::invalid_options(options, causes));
+        }
+        let dry_run = dry_run.is_some();
         Ok(Self { dry_run, fields })
     }
 }
 
+/// `All` is the only mode of a dry run.
+pub(crate) fn check_dry_run<'a>(modes: impl IntoIterator<Item = &'a str>) -> Option<Cause> {
+    let modes: Vec<&str> = modes.into_iter().collect();
+    let is_known = modes.iter().all(|mode| *mode == "All");
+    (!is_known).then(|| Cause {
+        reason: "FieldValueNotSupported",
+        message: format!(
+            "Unsupported value: {}: supported values: \"All\"",
+            serde_json::json!(modes)
+        ),
+        field: "dryRun".to_owned(),
+    })
+}
+
 /// An option's value that is none of those allowed.
-pub(crate) fn unsupported(field: &str, value: &str, allowed: &[&str]) -> Failure {
+pub(crate) fn unsupported(field: &str, value: &str, allowed: &[&str]) -> Cause {
     let allowed: Vec<String> = allowed.iter().map(|word| format!("{word:?}")).collect();
-    Failure::invalid_option(
-        "FieldValueNotSupported",
-        field,
-        format!(
+    Cause {
+        reason: "FieldValueNotSupported",
+        message: format!(
             "Unsupported value: {value:?}: supported values: {}",
             allowed.join(", ")
         ),
-    )
+        field: field.to_owned(),
+    }
 }
 
 /// The revision a client names. `""` and absent are `None`.
@@ -173,9 +209,13 @@ mod tests {
 
     #[test]
     fn write_options_are_checked() {
-        let options = WriteOptions::parse(&Query::parse(Some("dryRun=All&fieldValidation=Strict"))).unwrap();
+        let parse = |query: &str| WriteOptions::parse(&Query::parse(Some(query)), "PatchOptions");
+        let options = parse("dryRun=All&fieldValidation=Strict").unwrap();
         assert!(options.dry_run);
         assert_eq!(options.fields, FieldValidation::Strict);
-        assert!(WriteOptions::parse(&Query::parse(Some("dryRun=Some"))).is_err());
+        assert_eq!(
+            parse("dryRun=Some&fieldValidation=Foo").unwrap_err().to_string(),
+            "PatchOptions.meta.k8s.io \"\" is invalid: [dryRun: Unsupported value: [\"Some\"]: supported values: \"All\", fieldValidation: Unsupported value: \"Foo\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"]"
+        );
     }
 }

@@ -13,7 +13,7 @@ use crate::auth::{self, Identity};
 use crate::body::{self, Request, Response};
 use crate::call::Call;
 use crate::path::{ObjectPath, Path};
-use crate::query::Query;
+use crate::query::{self, Query};
 use crate::server::Core;
 use crate::status::Failure;
 use crate::{
@@ -133,6 +133,7 @@ async fn object(
         query: Query::parse(request.uri().query()),
         headers: request.headers().clone(),
         user,
+        options: query::options_of(request.method()),
         core,
         resource,
         path: looked_up,

@@ -185,21 +185,24 @@ impl Failure {
         Self::Invalid { subject, causes }
     }
 
-    /// One of the options of a list, watch or write is not valid.
-    pub fn invalid_option(reason: &'static str, field: &str, message: String) -> Self {
+    /// Some of the options of a list, watch or write are not valid; `options` is what they are called together.
+    pub fn invalid_options(options: &str, causes: Vec<Cause>) -> Self {
         let subject = Subject {
             group: "meta.k8s.io".to_owned(),
-            kind: "ListOptions".to_owned(),
+            kind: options.to_owned(),
             name: String::new(),
         };
-        Self::Invalid {
-            subject,
-            causes: vec![Cause {
-                reason,
-                message,
-                field: field.to_owned(),
-            }],
-        }
+        Self::Invalid { subject, causes }
+    }
+
+    /// One of the options is not valid.
+    pub fn invalid_option(options: &str, reason: &'static str, field: &str, message: String) -> Self {
+        let cause = Cause {
+            reason,
+            message,
+            field: field.to_owned(),
+        };
+        Self::invalid_options(options, vec![cause])
     }
 
     /// A pod's disruption budget has no room.

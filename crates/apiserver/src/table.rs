@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::list::Listed;
 use crate::object::{Object, push_json};
-use crate::query::{self, Query};
+use crate::query::{self, LIST_OPTIONS, Query};
 use crate::resource::Resource;
 use crate::status::Failure;
 
@@ -30,11 +30,11 @@ impl Include {
             None | Some("Metadata") => Ok(Self::Metadata),
             Some("None") => Ok(Self::None),
             Some("Object") => Ok(Self::Object),
-            Some(other) => Err(query::unsupported(
-                "includeObject",
-                other,
-                &["Metadata", "None", "Object"],
-            )),
+            Some(other) => {
+                let allowed = ["Metadata", "None", "Object"];
+                let cause = query::unsupported("includeObject", other, &allowed);
+                Err(Failure::invalid_options(LIST_OPTIONS, vec![cause]))
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::call::Call;
 use crate::metadata;
 use crate::resource::Resource;
-use crate::status::{Failure, Subject};
+use crate::status::Failure;
 
 /// The longest name of a manager, in bytes; upstream's.
 const MAX_NAME: usize = 128;
@@ -114,29 +114,23 @@ pub(crate) fn asked_name(call: &Call) -> Result<Option<&str>, Failure> {
     };
     if name.len() > MAX_NAME {
         let why = format!("Too long: may not be more than {MAX_NAME} bytes");
-        return Err(invalid_option("FieldValueTooLong", "fieldManager", why));
+        return Err(Failure::invalid_option(
+            call.options,
+            "FieldValueTooLong",
+            "fieldManager",
+            why,
+        ));
     }
     if name.chars().any(char::is_control) {
         let why = format!("Invalid value: {name:?}: should only contain printable characters");
-        return Err(invalid_option("FieldValueInvalid", "fieldManager", why));
+        return Err(Failure::invalid_option(
+            call.options,
+            "FieldValueInvalid",
+            "fieldManager",
+            why,
+        ));
     }
     Ok(Some(name))
-}
-
-/// An option of a patch that is not valid.
-pub(crate) fn invalid_option(reason: &'static str, field: &str, message: String) -> Failure {
-    Failure::Invalid {
-        subject: Subject {
-            group: "meta.k8s.io".to_owned(),
-            kind: "PatchOptions".to_owned(),
-            name: String::new(),
-        },
-        causes: vec![api::kind::Cause {
-            reason,
-            message,
-            field: field.to_owned(),
-        }],
-    }
 }
 
 /// What the client calls itself, up to the slash: `kubectl/v1.36.2 (linux/amd64)` is `kubectl`.

@@ -50,6 +50,6 @@ pub(crate) fn change_of<'a>(call: &'a Call, write: Write, subresource: &str) -> 
         namespace: call.namespace(),
         name: call.name()?,
         write,
-        options: WriteOptions::parse(&call.query)?,
+        options: WriteOptions::of(call)?,
     })
 }

@@ -20,7 +20,7 @@ use crate::call::Call;
 use crate::list;
 use crate::negotiate::{self, Form};
 use crate::object::Object;
-use crate::query;
+use crate::query::{self, LIST_OPTIONS};
 use crate::resource::Resource;
 use crate::selector::Filter;
 use crate::status::Failure;
@@ -150,8 +150,9 @@ impl Start {
     fn parse(call: &Call) -> Result<Self, Failure> {
         let initial = call.query.optional_flag("sendInitialEvents");
         let matching = call.query.get("resourceVersionMatch");
-        let forbidden =
-            |field, why: &str| Failure::invalid_option("FieldValueForbidden", field, why.to_owned());
+        let forbidden = |field, why: &str| {
+            Failure::invalid_option(LIST_OPTIONS, "FieldValueForbidden", field, why.to_owned())
+        };
         match (initial, matching) {
             (Some(_), None) => {
                 return Err(forbidden(
@@ -172,11 +173,8 @@ impl Start {
                 ));
             }
             (_, Some(other)) if other != "NotOlderThan" => {
-                return Err(query::unsupported(
-                    "resourceVersionMatch",
-                    other,
-                    &["NotOlderThan"],
-                ));
+                let cause = query::unsupported("resourceVersionMatch", other, &["NotOlderThan"]);
+                return Err(Failure::invalid_options(LIST_OPTIONS, vec![cause]));
             }
             _ => {}
         }

@@ -44,6 +44,58 @@ async fn pods_stop_gracefully() {
 }
 
 #[tokio::test]
+async fn only_the_object_that_is_meant_goes() {
+    let door = Door::open().await;
+    let made = door.make(DEPLOYMENTS, &deployment("web")).await;
+    let text = |field: &str| made["metadata"][field].as_str().unwrap().to_owned();
+    let (uid, version) = (text("uid"), text("resourceVersion"));
+    let path = format!("{DEPLOYMENTS}/web");
+    let other = |field: &str| json!({ "preconditions": { field: "1" } });
+    for (field, why) in [
+        (
+            "uid",
+            format!(
+                "the UID in the precondition (1) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
+            ),
+        ),
+        (
+            "resourceVersion",
+            format!(
+                "the ResourceVersion in the precondition (1) does not match the ResourceVersion in record ({version}). The object might have been modified"
+            ),
+        ),
+    ] {
+        let (status, refused) = door.delete(&path, &other(field)).await;
+        assert_eq!(
+            (status, &refused["message"]),
+            (
+                StatusCode::CONFLICT,
+                &json!(format!(
+                    "Operation cannot be fulfilled on Deployment.apps \"web\": {why}"
+                ))
+            )
+        );
+    }
+    let this = json!({ "preconditions": { "uid": uid, "resourceVersion": version } });
+    assert_eq!(door.delete(&path, &this).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn contradictory_options_are_refused() {
+    let door = Door::open().await;
+    door.make(CONFIG_MAPS, &config_map("a", json!({}))).await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let both = json!({ "propagationPolicy": "Orphan", "orphanDependents": true });
+    let (status, refused) = door.delete(&path, &both).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        refused["message"],
+        "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set"
+    );
+    assert_eq!(door.get(&path).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn pods_without_a_node_go_at_once() {
     let door = Door::open().await;
     door.make(PODS, &pod("a")).await;

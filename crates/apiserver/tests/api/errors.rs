@@ -61,6 +61,48 @@ async fn wrong_types_and_wrong_kinds() {
 }
 
 #[tokio::test]
+async fn invalid_options_are_called_by_the_verb() {
+    let door = Door::open().await;
+    door.make(CONFIG_MAPS, &config_map("a", json!({}))).await;
+    let (all, one) = (format!("{CONFIG_MAPS}?"), format!("{CONFIG_MAPS}/a?"));
+    let (fields, modes) = (
+        "fieldValidation: Unsupported value: \"Foo\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"",
+        "dryRun: Unsupported value: [\"Foo\"]: supported values: \"All\"",
+    );
+    let policies = "propagationPolicy: Unsupported value: \"Foo\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
+    for (method, path, query, options, why) in [
+        (Method::POST, &all, "fieldValidation=Foo", "CreateOptions", fields),
+        (Method::PUT, &one, "dryRun=Foo", "UpdateOptions", modes),
+        (Method::PATCH, &one, "fieldValidation=Foo", "PatchOptions", fields),
+        (Method::DELETE, &one, "dryRun=Foo", "DeleteOptions", modes),
+        (
+            Method::DELETE,
+            &one,
+            "propagationPolicy=Foo",
+            "DeleteOptions",
+            policies,
+        ),
+    ] {
+        let media = match method {
+            Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let body = match method {
+            Method::DELETE => String::new(),
+            _ => config_map("a", json!({})).to_string(),
+        };
+        let (status, refused) = door.ask_as(method, &format!("{path}{query}"), media, &body).await;
+        assert_eq!(
+            (status, &refused["message"]),
+            (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                &json!(format!("{options}.meta.k8s.io \"\" is invalid: {why}"))
+            )
+        );
+    }
+}
+
+#[tokio::test]
 async fn taken_names_and_missing_namespaces() {
     let door = Door::open().await;
     door.make(DEPLOYMENTS, &deployment("web")).await;
