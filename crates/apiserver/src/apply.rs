@@ -37,6 +37,8 @@ const ATTEMPTS: usize = 8;
 pub(crate) struct Configuration<'a> {
     resource: &'a Resource,
     value: Value,
+    /// Where keys were given again.
+    lines: Vec<String>,
     manager: Manager,
     force: bool,
     part: Part,
@@ -70,14 +72,14 @@ pub(crate) async fn apply(call: &Call, body: Body, write: Write) -> Result<Respo
 }
 
 /// Reads a configuration: YAML, or JSON, which is nearly YAML.
-pub(crate) fn read(bytes: &[u8]) -> Result<Value, Failure> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Parsed, Failure> {
     let json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     let parsed = match decode::json(bytes) {
         Ok(parsed) if json && parsed.duplicates.is_empty() => parsed,
         _ => decode::yaml(bytes)?,
     };
     if parsed.value.is_object() {
-        Ok(parsed.value)
+        Ok(parsed)
     } else {
         Err(Failure::BadRequest(
             "error decoding YAML: the configuration is not an object".to_owned(),
@@ -87,8 +89,13 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Value, Failure> {
 
 impl<'a> Configuration<'a> {
     /// Checks a configuration and who applies it.
-    pub fn new(call: &'a Call, mut sent: Value, subresource: &str, part: Part) -> Result<Self, Failure> {
+    pub fn new(call: &'a Call, sent: Parsed, subresource: &str, part: Part) -> Result<Self, Failure> {
         let resource = &*call.resource;
+        let Parsed {
+            value: mut sent,
+            lines,
+            ..
+        } = sent;
         let Some(manager) = tracking::asked_name(call)? else {
             let why = "Required value: is required for apply patch".to_owned();
             return Err(Failure::invalid_option(
@@ -114,6 +121,7 @@ impl<'a> Configuration<'a> {
         Ok(Self {
             resource,
             value: typed(resource, call.namespace(), name, sent)?,
+            lines,
             manager: tracking::manager(resource, manager.to_owned(), subresource),
             force: call.query.flag("force"),
             part,
@@ -146,8 +154,8 @@ impl<'a> Configuration<'a> {
             metadata_mut(&mut object).insert("managedFields".to_owned(), json!(applied.entries));
         }
         Ok(Parsed {
-            value: object,
-            duplicates: Vec::new(),
+            lines: self.lines.clone(),
+            ..object.into()
         })
     }
 

@@ -21,7 +21,7 @@ use crate::write::{self, Change};
 pub(crate) async fn bind(call: &Call, body: Body) -> Result<Response, Failure> {
     let options = WriteOptions::of(call)?;
     let bytes = body::collect(body).await?;
-    let binding = decode::body(&call.headers, &bytes)?.value;
+    let binding = decode::body(&call.headers, &bytes, "Binding")?.value;
     write::check_namespace(call.namespace(), &binding)?;
     let named = meta_str(&binding, "name");
     let name = call.path.name.as_deref().unwrap_or(named);

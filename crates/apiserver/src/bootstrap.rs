@@ -110,10 +110,7 @@ async fn ensure(
     wanted: Value,
 ) -> Result<(), Failure> {
     let resource = core.registry.get(group, plural)?;
-    let parsed = Parsed {
-        value: wanted.clone(),
-        duplicates: Vec::new(),
-    };
+    let parsed = Parsed::from(wanted.clone());
     let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
     match core
         .create(&resource, namespace, parsed, OPTIONS, &Tracking::Nobody)
@@ -134,10 +131,7 @@ async fn ensure(
     let merged = change.apply(|live| {
         let mut value = live.object.clone();
         json_patch::merge(&mut value, &wanted);
-        Ok(Parsed {
-            value,
-            duplicates: Vec::new(),
-        })
+        Ok(Parsed::from(value))
     });
     merged.await.map(drop)
 }

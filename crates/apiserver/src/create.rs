@@ -28,7 +28,7 @@ pub(crate) async fn create(call: &Call, body: Body) -> Result<Response, Failure>
         return Err(Failure::MethodNotAllowed);
     }
     let bytes = body::collect(body).await?;
-    let parsed = decode::body(&call.headers, &bytes)?;
+    let parsed = decode::body(&call.headers, &bytes, call.resource.kind.kind)?;
     let written = store_new(call, parsed, Tracking::of(call, "")?).await?;
     call.respond_written(StatusCode::CREATED, &written)
 }

@@ -74,7 +74,7 @@ impl DeleteOptions {
         let bytes = body::collect(body).await?;
         let mut options = Self::from_query(&call.query)?;
         if !bytes.iter().all(u8::is_ascii_whitespace) {
-            let parsed = decode::body(&call.headers, &bytes)?;
+            let parsed = decode::body(&call.headers, &bytes, "DeleteOptions")?;
             let sent = Option::<Self>::deserialize(parsed.value);
             let sent = sent.map_err(|error| Failure::BadRequest(format!("DeleteOptions: {error}")))?;
             options = sent.unwrap_or(options);

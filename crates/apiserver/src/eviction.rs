@@ -32,7 +32,7 @@ const RETRY_SECONDS: u32 = 1;
 /// Serves a POST of an Eviction.
 pub(crate) async fn evict(call: &Call, body: Body) -> Result<Response, Failure> {
     let mut write = WriteOptions::of(call)?;
-    let eviction = decode::body(&call.headers, &body::collect(body).await?)?.value;
+    let eviction = decode::body(&call.headers, &body::collect(body).await?, "Eviction")?.value;
     write::check_namespace(call.namespace(), &eviction)?;
     let named = meta_str(&eviction, "name");
     if !named.is_empty() && named != call.name()? {
@@ -118,10 +118,11 @@ async fn spend(call: &Call, pod: &Value, budget: &str, options: WriteOptions) ->
         options,
     };
     let spent = change.apply(|live| {
-        Ok(Parsed {
-            value: spent(&call.resource, live.object, meta_str(pod, "name"))?,
-            duplicates: Vec::new(),
-        })
+        Ok(Parsed::from(spent(
+            &call.resource,
+            live.object,
+            meta_str(pod, "name"),
+        )?))
     });
     spent.await.map(drop)
 }

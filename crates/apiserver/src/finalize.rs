@@ -16,7 +16,7 @@ use crate::update;
 /// Serves a PUT of a namespace's `/finalize`.
 pub(crate) async fn finalize(call: &Call, body: Body) -> Result<Response, Failure> {
     let bytes = body::collect(body).await?;
-    let sent = decode::body(&call.headers, &bytes)?.value;
+    let sent = decode::body(&call.headers, &bytes, call.resource.kind.kind)?.value;
     let change = update::change(call, Write::Main)?;
     let object = change
         .apply_unchecked(|namespace| {

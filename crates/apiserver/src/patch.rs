@@ -63,14 +63,18 @@ impl Patch {
     /// Reads a patch by its content type.
     pub fn parse(headers: &HeaderMap, bytes: &[u8]) -> Result<Self, Failure> {
         let media = decode::media_type(headers);
+        let json = |doing| {
+            let parsed = decode::json(bytes);
+            parsed.map_err(|why| Failure::BadRequest(format!("{doing}{why}")))
+        };
         // Upstream says of a merge patch alone what it was doing.
         let (kind, doing): (fn(Parsed) -> Self, _) = match media.as_str() {
-            "application/json-patch+json" => return Self::operations(decode::json(bytes)?.value),
+            "application/json-patch+json" => return Self::operations(json("error decoding patch: ")?.value),
             "application/merge-patch+json" => (Self::Merge, "error decoding patch: "),
             "application/strategic-merge-patch+json" => (Self::Strategic, ""),
             _ => return Err(Failure::UnsupportedMediaType(ACCEPTED.to_owned())),
         };
-        let parsed = decode::json(bytes)?;
+        let parsed = json(doing)?;
         if parsed.value.is_object() {
             Ok(kind(parsed))
         } else {
@@ -82,8 +86,16 @@ impl Patch {
         if !list.is_array() {
             return Err(not_of_type("", &list, "jsonpatch.Patch"));
         }
-        let operations = Vec::<PatchOperation>::deserialize(list)
-            .map_err(|error| Failure::BadRequest(format!("error decoding patch: {error}")))?;
+        let mut items = list.as_array().into_iter().flatten();
+        if let Some(other) = items.find(|item| !item.is_object()) {
+            return Err(not_of_type(
+                "error decoding patch: ",
+                other,
+                "handlers.jsonPatchOp",
+            ));
+        }
+        // An operation that there is not, or that lacks a part, is found out only when it is to be applied.
+        let operations = Vec::<PatchOperation>::deserialize(list).map_err(|_| Failure::Unprocessable)?;
         if operations.len() > MAX_OPERATIONS {
             return Err(Failure::TooLarge(MAX_OPERATIONS));
         }
@@ -112,25 +124,22 @@ impl Patch {
                 let mut value = object.clone();
                 check_growth(operations, object)?;
                 json_patch::patch(&mut value, operations).map_err(|_| Failure::Unprocessable)?;
-                Ok(Parsed {
-                    value,
-                    duplicates: Vec::new(),
-                })
+                Ok(Parsed::from(value))
             }
             Self::Merge(patch) => {
                 let mut value = object.clone();
                 json_patch::merge(&mut value, &patch.value);
                 Ok(Parsed {
-                    value,
                     duplicates: patch.duplicates.clone(),
+                    ..value.into()
                 })
             }
             Self::Strategic(patch) => {
                 let value = strategic::apply(root, object, &patch.value)
                     .map_err(|error| Failure::BadRequest(error.to_string()))?;
                 Ok(Parsed {
-                    value,
                     duplicates: patch.duplicates.clone(),
+                    ..value.into()
                 })
             }
         }

@@ -97,7 +97,7 @@ pub(crate) async fn answer(
     body: Body,
 ) -> Result<Response, Failure> {
     let bytes = body::collect(body).await?;
-    let mut sent = decode::body(headers, &bytes)?.value;
+    let mut sent = decode::body(headers, &bytes, review.kind)?.value;
     let spec = sent["spec"].clone();
     let status = match review.kind {
         "TokenReview" => token::review(core, sent.take()).await?,

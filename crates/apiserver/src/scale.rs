@@ -35,7 +35,7 @@ pub(crate) async fn get(call: &Call) -> Result<Response, Failure> {
 /// Serves a PUT of `/scale`.
 pub(crate) async fn update(call: &Call, body: Body) -> Result<Response, Failure> {
     let bytes = body::collect(body).await?;
-    let sent = decode::body(&call.headers, &bytes)?.value;
+    let sent = decode::body(&call.headers, &bytes, "Scale")?.value;
     write(call, |_| Ok(sent.clone())).await
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn update(call: &Call, body: Body) -> Result<Response, Failure>
 pub(crate) async fn patch(call: &Call, body: Body) -> Result<Response, Failure> {
     let bytes = body::collect(body).await?;
     if decode::media_type(&call.headers) == apply::MEDIA_TYPE {
-        return apply_scale(call, &apply::read(&bytes)?).await;
+        return apply_scale(call, &apply::read(&bytes)?.value).await;
     }
     patch::check_options(call)?;
     let patch = Patch::parse(&call.headers, &bytes)?;
@@ -63,7 +63,7 @@ async fn apply_scale(call: &Call, scale: &Value) -> Result<Response, Failure> {
         sent["spec"]["replicas"] = replicas(call.name()?, scale)?.into();
     }
     let part = tracking::part(resource, Write::Main);
-    let configuration = Configuration::new(call, sent, "scale", part)?;
+    let configuration = Configuration::new(call, sent.into(), "scale", part)?;
     let change = Change {
         tracking: Tracking::Applied,
         ..update::change(call, Write::Main)?
@@ -86,10 +86,7 @@ async fn write(
             for field in ["resourceVersion", "uid", "name", "namespace"] {
                 object["metadata"][field] = scale["metadata"][field].clone();
             }
-            Ok(Parsed {
-                value: object,
-                duplicates: Vec::new(),
-            })
+            Ok(Parsed::from(object))
         })
         .await?;
     respond(call, &scale_of(&written.object.to_value(&call.resource)))

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::body::{self, Body, Response};
 use crate::call::Call;
-use crate::decode::{self, Parsed};
+use crate::decode;
 use crate::query::WriteOptions;
 use crate::status::Failure;
 use crate::tracking::Tracking;
@@ -16,14 +16,9 @@ use crate::write::{Change, Live};
 /// Serves a PUT on an object (`write` main) or on a part of it.
 pub(crate) async fn update(call: &Call, body: Body, write: Write) -> Result<Response, Failure> {
     let bytes = body::collect(body).await?;
-    let parsed = decode::body(&call.headers, &bytes)?;
+    let parsed = decode::body(&call.headers, &bytes, call.resource.kind.kind)?;
     let change = change(call, write)?;
-    let take = |_: Live<'_>| {
-        Ok(Parsed {
-            value: parsed.value.clone(),
-            duplicates: parsed.duplicates.clone(),
-        })
-    };
+    let take = |_: Live<'_>| Ok(parsed.clone());
     call.respond_written(StatusCode::OK, &change.apply(take).await?)
 }
 

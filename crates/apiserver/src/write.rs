@@ -56,15 +56,21 @@ pub(crate) fn decode(
         .duplicates
         .iter()
         .map(|path| format!("duplicate field {path:?}"));
-    let problems: Vec<String> = unknown.chain(twice).collect();
+    let problems = unknown.chain(twice);
+    let mut lines = parsed.lines;
     match fields {
-        FieldValidation::Strict if !problems.is_empty() => Err(refused(&format!(
-            "strict decoding error: {}",
-            problems.join(", ")
-        ))),
-        FieldValidation::Ignore => Ok((decoded.object, Vec::new())),
-        _ => Ok((decoded.object, problems)),
+        FieldValidation::Ignore => return Ok((decoded.object, Vec::new())),
+        FieldValidation::Strict if !lines.is_empty() => {
+            lines = vec![format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "))];
+        }
+        _ => {}
     }
+    let problems: Vec<String> = lines.into_iter().chain(problems).collect();
+    if fields == FieldValidation::Strict && !problems.is_empty() {
+        let why = format!("strict decoding error: {}", problems.join(", "));
+        return Err(refused(&why));
+    }
+    Ok((decoded.object, problems))
 }
 
 /// The body must be of the path's kind; one that does not say is taken to be.

@@ -26,7 +26,7 @@ const LONGEST: i64 = 1 << 32;
 
 /// Serves a POST of a TokenRequest.
 pub(crate) async fn issue(call: &Call, body: Body) -> Result<Response, Failure> {
-    let sent = decode::body(&call.headers, &body::collect(body).await?)?.value;
+    let sent = decode::body(&call.headers, &body::collect(body).await?, "TokenRequest")?.value;
     write::check_namespace(call.namespace(), &sent)?;
     let mut request: TokenRequest =
         serde_json::from_value(sent).map_err(|error| Failure::BadRequest(error.to_string()))?;

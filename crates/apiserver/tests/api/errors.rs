@@ -200,6 +200,60 @@ async fn too_large_and_too_deep() {
 }
 
 #[tokio::test]
+async fn bodies_that_are_no_json() {
+    let door = Door::open().await;
+    door.make(CONFIG_MAPS, &config_map("a", json!({}))).await;
+    let one = format!("{CONFIG_MAPS}/a");
+    let unrecognized = "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error:";
+    for (method, path, media, body, message) in [
+        (
+            Method::POST,
+            CONFIG_MAPS,
+            "application/json",
+            "",
+            format!("{unrecognized} unexpected end of JSON input (<empty>)"),
+        ),
+        (
+            Method::PUT,
+            &one,
+            "application/json",
+            "hello",
+            format!("{unrecognized} invalid character 'h' looking for beginning of value (hello)"),
+        ),
+        (
+            Method::PATCH,
+            &one,
+            "application/merge-patch+json",
+            "{",
+            "error decoding patch: unexpected end of JSON input".to_owned(),
+        ),
+        (
+            Method::PATCH,
+            &one,
+            "application/json-patch+json",
+            "[1]",
+            "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp"
+                .to_owned(),
+        ),
+    ] {
+        let (status, refused) = door.ask_as(method, path, media, body).await;
+        assert_eq!(
+            (status, &refused["message"]),
+            (StatusCode::BAD_REQUEST, &json!(message))
+        );
+    }
+    let zap = json!([{ "op": "zap", "path": "/data" }]);
+    let (status, refused) = door.patch(&one, "json", &zap).await;
+    assert_eq!(
+        (status, &refused["message"]),
+        (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &json!("the server rejected our request due to an error in our request")
+        )
+    );
+}
+
+#[tokio::test]
 async fn web_pages_of_other_sites_may_not_ask() {
     let door = Door::open().await;
     let request = Request::get(PODS)

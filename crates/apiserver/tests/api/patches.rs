@@ -58,7 +58,7 @@ async fn patches_that_cannot_be_applied() {
     );
     assert_eq!(
         door.patch(&path, "json", &json!([{ "op": "fly" }])).await.0,
-        StatusCode::BAD_REQUEST
+        StatusCode::UNPROCESSABLE_ENTITY
     );
     let map = "Go value of type map[string]interface {}";
     let refused = [

@@ -193,6 +193,61 @@ async fn unknown_and_duplicate_fields() {
 }
 
 #[tokio::test]
+async fn keys_given_twice_in_yaml() {
+    let door = Door::open().await;
+    let yaml = "metadata:\n  name: a\nfoo: 1\ndata:\n  a: x\n  b: y\n  a: z\n";
+    let strict = format!("{CONFIG_MAPS}?fieldValidation=Strict");
+    let (status, refused) = door.ask_as(Method::POST, &strict, "application/yaml", yaml).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        refused["message"],
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: yaml: unmarshal errors:\n  line 7: key \"a\" already set in map, unknown field \"foo\""
+    );
+    let ask = async |method: Method, path: &str, media: &str, body: String| {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("content-type", media);
+        let response = door
+            .send(request.body(coracle_apiserver::full(body)).unwrap())
+            .await;
+        let warnings = response.headers().get_all("warning").iter();
+        let warnings: Vec<String> = warnings.map(|value| value.to_str().unwrap().to_owned()).collect();
+        (response.status(), warnings)
+    };
+    let again = r#"299 - "line 7: key \"a\" already set in map""#.to_owned();
+    let unknown = r#"299 - "unknown field \"foo\"""#.to_owned();
+    assert_eq!(
+        ask(Method::POST, CONFIG_MAPS, "application/yaml", yaml.to_owned()).await,
+        (StatusCode::CREATED, vec![again, unknown])
+    );
+    let path = format!("{CONFIG_MAPS}/a");
+    assert_eq!(door.get(&path).await.1["data"], json!({ "a": "z", "b": "y" }));
+    assert_eq!(
+        ask(
+            Method::PUT,
+            &format!("{path}?fieldValidation=Ignore"),
+            "application/yaml",
+            yaml.to_owned()
+        )
+        .await,
+        (StatusCode::OK, vec![])
+    );
+    let applied = "apiVersion: v1\nkind: ConfigMap\ndata:\n  c: x\n  c: z\n".to_owned();
+    assert_eq!(
+        ask(
+            Method::PATCH,
+            &format!("{path}?fieldManager=me"),
+            "application/apply-patch+yaml",
+            applied
+        )
+        .await,
+        (
+            StatusCode::OK,
+            vec![r#"299 - "line 5: key \"c\" already set in map""#.to_owned()]
+        )
+    );
+}
+
+#[tokio::test]
 async fn both_kinds_of_events_are_views_of_one_object() {
     let door = Door::open().await;
     let new = "/apis/events.k8s.io/v1/namespaces/default/events";
