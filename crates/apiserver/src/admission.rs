@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::allocate::Allocator;
 use crate::object::meta_str;
 use crate::priority;
+use crate::references;
 use crate::resource::Resource;
 use crate::server::Core;
 use crate::services;
@@ -24,7 +25,12 @@ pub(crate) async fn complete(
     old: Option<&Value>,
 ) -> Result<(), Failure> {
     if resource.is("", "pods") && old.is_none() {
-        return priority::of_pod(core, resource, new).await;
+        references::service_account(core, resource, new).await?;
+        priority::of_pod(core, resource, new).await?;
+        return references::runtime_class(core, resource, new).await;
+    }
+    if resource.is("", "persistentvolumeclaims") && old.is_none() {
+        return references::storage_class(core, new).await;
     }
     if resource.is("scheduling.k8s.io", "priorityclasses") {
         return priority::of_class(core, resource, new).await;

@@ -40,6 +40,7 @@ mod priority;
 mod protobuf;
 mod proxy;
 mod query;
+mod references;
 mod resource;
 mod review;
 mod router;

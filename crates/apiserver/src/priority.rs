@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::object::{Object, meta_str};
 use crate::resource::Resource;
 use crate::server::Core;
-use crate::status::{Failure, Subject};
+use crate::status::Failure;
 
 const GROUP: &str = "scheduling.k8s.io";
 
@@ -20,7 +20,8 @@ pub(crate) async fn of_pod(core: &Core, pods: &Resource, pod: &mut Value) -> Res
     } else {
         let classes = core.registry.get(GROUP, "priorityclasses")?;
         let entry = core.store.get(&classes.key(None, asked)).await?;
-        let unknown = || refuse(pods, pod, format!("no PriorityClass with name {asked} was found"));
+        let unknown =
+            || Failure::forbidden(pods, pod, format!("no PriorityClass with name {asked} was found"));
         Some(Object::from(&*entry.ok_or_else(unknown)?).to_value(&classes))
     };
     let (priority, policy) = match &class {
@@ -39,7 +40,7 @@ pub(crate) async fn of_pod(core: &Core, pods: &Resource, pod: &mut Value) -> Res
         let why = format!(
             "the integer value of priority ({given}) {computed} {priority} from the given PriorityClass name"
         );
-        return Err(refuse(pods, pod, why));
+        return Err(Failure::forbidden(pods, pod, why));
     }
     if let Some(given) = pod["spec"]["preemptionPolicy"]
         .as_str()
@@ -48,7 +49,7 @@ pub(crate) async fn of_pod(core: &Core, pods: &Resource, pod: &mut Value) -> Res
         let why = format!(
             "the string value of PreemptionPolicy ({given}) {computed} {policy} from the given PriorityClass name"
         );
-        return Err(refuse(pods, pod, why));
+        return Err(Failure::forbidden(pods, pod, why));
     }
     if let Some(class) = &class {
         pod["spec"]["priorityClassName"] = meta_str(class, "name").into();
@@ -68,7 +69,7 @@ pub(crate) async fn of_class(core: &Core, classes: &Resource, class: &Value) -> 
     let Some(other) = other else { return Ok(()) };
     let name = meta_str(&other, "name");
     let why = format!("PriorityClass {name} is already marked as default. Only one default can exist");
-    Err(refuse(classes, class, why))
+    Err(Failure::forbidden(classes, class, why))
 }
 
 /// The default class; if several came to be, the least important of them.
@@ -81,12 +82,4 @@ async fn default_class(core: &Core) -> Result<Option<Value>, Failure> {
         .map(|entry| Object::from(&**entry).to_value(&classes));
     let defaults = all.filter(|class| class["globalDefault"] == true);
     Ok(defaults.min_by_key(|class| class["value"].as_i64()))
-}
-
-fn refuse(resource: &Resource, object: &Value, why: String) -> Failure {
-    Failure::Forbidden {
-        subject: Subject::new(resource, meta_str(object, "name")),
-        why,
-        causes: Vec::new(),
-    }
 }

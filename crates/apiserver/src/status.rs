@@ -9,8 +9,10 @@ use std::time::Duration;
 use api::kind::Cause;
 use api::ownership::Conflicts;
 use http::{HeaderValue, StatusCode, header};
+use serde_json::Value;
 
 use crate::body::{self, Response};
+use crate::object::meta_str;
 use crate::resource::Resource;
 use document::{Details, Status, StatusCause, StatusMeta};
 pub(crate) use document::{created, success};
@@ -168,6 +170,15 @@ impl Failure {
     /// The object of a resource does not exist.
     pub fn not_found(resource: &Resource, name: &str) -> Self {
         Self::NotFound(Subject::new(resource, name))
+    }
+
+    /// The object may not be written as it is.
+    pub fn forbidden(resource: &Resource, object: &Value, why: String) -> Self {
+        Self::Forbidden {
+            subject: Subject::new(resource, meta_str(object, "name")),
+            why,
+            causes: Vec::new(),
+        }
     }
 
     /// The object has been modified since the client read it.

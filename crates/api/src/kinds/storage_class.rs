@@ -15,6 +15,13 @@ const DEFAULT: [&str; 2] = [
     "storageclass.beta.kubernetes.io/is-default-class",
 ];
 
+/// Whether a class is that of claims that name none.
+#[must_use]
+pub fn is_default(class: &Value) -> bool {
+    let annotations = &class["metadata"]["annotations"];
+    DEFAULT.iter().any(|key| annotations[*key] == "true")
+}
+
 impl Served for StorageClass {
     const ROW: Row = Row {
         singular: "storageclass",

@@ -22,6 +22,8 @@ mod patches;
 #[cfg(test)]
 mod priorities;
 #[cfg(test)]
+mod references;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod subresources;
