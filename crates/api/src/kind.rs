@@ -36,6 +36,8 @@ pub struct Kind {
     pub graceful: bool,
     /// Whether objects are deleted one by one only: there is no DELETE of the collection.
     pub one_by_one: bool,
+    /// What everyone who uses the kind is told: that it is deprecated, and what to use instead.
+    pub deprecated: Option<&'static str>,
     /// Whether objects are only stored: nothing acts on them yet. Their creator is told.
     pub inert: bool,
     /// Which names are valid.
@@ -48,8 +50,8 @@ pub struct Kind {
     /// of the main resource (status is kept from `old`) or, with another [`Write`], of a part of it (all else is kept,
     /// but for the labels, annotations, finalizers and managed fields of a status, which upstream lets through).
     pub prepare: fn(&mut Value, old: Option<&Value>, Write),
-    /// Upstream's validation of a new object, and with `old` of a change. Empty means valid.
-    pub validate: fn(&Value, old: Option<&Value>, Write) -> Vec<Cause>,
+    /// Upstream's validation of a new object, and with `old` of a change.
+    pub validate: fn(&Value, old: Option<&Value>, Write) -> Verdict,
     /// The cells of one table row, in the order of `columns`. `now` is Unix time in seconds, for ages.
     pub cells: fn(&Value, now: i64) -> Vec<Value>,
     /// Fields that a field selector may name besides `metadata.name` and `metadata.namespace`, with their values.
@@ -158,6 +160,15 @@ pub struct DecodeError {
     pub message: String,
     /// Path of the offending field, `spec.replicas`.
     pub field: String,
+}
+
+/// What validation finds.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Why the object is invalid; empty if it is not.
+    pub causes: Vec<Cause>,
+    /// What is valid but hardly meant; its writer is told.
+    pub warnings: Vec<String>,
 }
 
 /// One reason why an object is invalid; becomes `details.causes[]` of an `Invalid` Status.

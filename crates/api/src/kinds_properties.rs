@@ -130,7 +130,7 @@ proptest! {
         (kind.prepare)(&mut again, Some(&stored), Write::Main);
         prop_assert_eq!(&again, &stored);
         let complaints = |old: Option<&Value>| {
-            (kind.validate)(&stored, old, Write::Main).into_iter().filter(|cause| {
+            (kind.validate)(&stored, old, Write::Main).causes.into_iter().filter(|cause| {
                 cause.message.contains("immutable") || cause.message.contains("may not change")
             }).count()
         };

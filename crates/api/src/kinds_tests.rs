@@ -12,7 +12,7 @@ fn created(api_version: &str, kind: &str, object: Value) -> (Value, Vec<String>)
         .unwrap_or_default();
     (row.default)(&mut object);
     (row.prepare)(&mut object, None, Write::Main);
-    let causes = (row.validate)(&object, None, Write::Main);
+    let causes = (row.validate)(&object, None, Write::Main).causes;
     (
         object,
         causes
@@ -173,7 +173,8 @@ fn a_selector_is_required_and_immutable() {
         object["spec"]["selector"] = json!({"matchLabels": {"a": "b"}});
         object["spec"]["template"]["metadata"]["labels"] = json!({"a": "b"});
     });
-    let causes = by_kind("apps/v1", "Deployment").map(|row| (row.validate)(&new, Some(&old), Write::Main));
+    let causes =
+        by_kind("apps/v1", "Deployment").map(|row| (row.validate)(&new, Some(&old), Write::Main).causes);
     let causes = causes.unwrap_or_default();
     assert_eq!(
         causes[0].message,
@@ -220,7 +221,7 @@ fn pods_hardly_change() {
         let mut new = old.clone();
         change(&mut new);
         by_kind("v1", "Pod")
-            .map(|row| (row.validate)(&new, Some(&old), Write::Main))
+            .map(|row| (row.validate)(&new, Some(&old), Write::Main).causes)
             .unwrap_or_default()
     };
     assert_eq!(
@@ -355,7 +356,7 @@ fn a_services_address_stays() {
         return;
     };
     (row.prepare)(&mut new, Some(&old), Write::Main);
-    let causes = (row.validate)(&new, Some(&old), Write::Main);
+    let causes = (row.validate)(&new, Some(&old), Write::Main).causes;
     assert_eq!(causes[0].field, "spec.clusterIPs[0]");
     assert_eq!(
         causes[0].message,

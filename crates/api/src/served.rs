@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Kind;
-use crate::kind::{Cause, Column, DecodeError, Decoded, NameRule, StoredAs, Subresource, Write};
+use crate::kind::{Column, DecodeError, Decoded, NameRule, StoredAs, Subresource, Verdict, Write};
 use crate::validation::{Errors, Path, metadata};
 use crate::{decode, prepare};
 
@@ -36,6 +36,8 @@ pub struct Row {
     pub graceful: bool,
     /// Whether objects are deleted one by one only.
     pub one_by_one: bool,
+    /// That the kind is deprecated, and what to use instead.
+    pub deprecated: Option<&'static str>,
     /// Whether objects are only stored: nothing acts on them yet.
     pub inert: bool,
     /// Whether the creator may set the status.
@@ -60,6 +62,7 @@ impl Row {
         generation: false,
         graceful: false,
         one_by_one: false,
+        deprecated: None,
         inert: false,
         status_on_create: false,
         name_rule: NameRule::Subdomain,
@@ -116,6 +119,7 @@ impl Kind {
             generation: row.generation,
             graceful: row.graceful,
             one_by_one: row.one_by_one,
+            deprecated: row.deprecated,
             inert: row.inert,
             name_rule: row.name_rule,
             decode: decode::<T>,
@@ -160,13 +164,13 @@ fn prepare<T: Served>(object: &mut Value, old: Option<&Value>, write: Write) {
     }
 }
 
-fn validate<T: Served>(object: &Value, old: Option<&Value>, write: Write) -> Vec<Cause> {
+fn validate<T: Served>(object: &Value, old: Option<&Value>, write: Write) -> Verdict {
     let mut errors = Errors::default();
     let typed = match T::deserialize(object) {
         Ok(typed) => typed,
         Err(error) => {
             errors.invalid(&Path::ROOT, &"", &error.to_string());
-            return errors.into_causes();
+            return errors.into_verdict();
         }
     };
     let old = old.and_then(|old| T::deserialize(old).ok());
@@ -177,7 +181,13 @@ fn validate<T: Served>(object: &Value, old: Option<&Value>, write: Write) -> Vec
         &mut errors,
     );
     typed.validate(old.as_ref(), write, &mut errors);
-    errors.into_causes()
+    let mut verdict = errors.into_verdict();
+    let generation = |object: &T| object.metadata().generation;
+    if old.is_some_and(|old| generation(&old) == generation(&typed)) {
+        // The writer was told when it was written.
+        verdict.warnings.clear();
+    }
+    verdict
 }
 
 fn cells<T: Served>(object: &Value, now: i64) -> Vec<Value> {

@@ -16,6 +16,7 @@ pub mod resources;
 pub mod selector;
 pub mod values;
 pub mod volume;
+pub mod warnings;
 pub mod workload;
 
 pub use errors::Errors;

@@ -64,6 +64,14 @@ pub(crate) fn typed(code: StatusCode, media: &'static str, bytes: impl Into<Byte
     response
 }
 
+/// Adds what the client should be told besides the answer.
+pub(crate) fn warn(response: &mut Response, warning: &str) {
+    let text = format!("299 - {:?}", warning.replace(['\r', '\n'], " "));
+    if let Ok(value) = text.parse() {
+        response.headers_mut().append(header::WARNING, value);
+    }
+}
+
 /// The whole body of a request, refused when it is too large or too slow.
 pub(crate) async fn collect(mut body: Body) -> Result<Bytes, Failure> {
     let read = tokio::time::timeout(PATIENCE, read(&mut body)).await;

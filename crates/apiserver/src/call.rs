@@ -65,10 +65,7 @@ impl Call {
     pub fn respond_written(&self, code: StatusCode, written: &Written) -> Result<Response, Failure> {
         let mut response = self.respond(code, &written.object)?;
         for warning in &written.warnings {
-            let text = format!("299 - {:?}", warning.replace(['\r', '\n'], " "));
-            if let Ok(value) = text.parse() {
-                response.headers_mut().append(http::header::WARNING, value);
-            }
+            body::warn(&mut response, warning);
         }
         Ok(response)
     }

@@ -2,7 +2,7 @@
 //!
 //! Flows in: a body. Flows out: 201 and the stored object. Retries only names that it generated itself.
 
-use api::kind::{Cause, Write};
+use api::kind::{Cause, Verdict, Write};
 use http::StatusCode;
 use serde_json::Value;
 
@@ -78,11 +78,12 @@ impl Core {
                 metadata::generate_name(&mut object);
             }
             let new = (object.clone(), sent.clone());
-            if let Some(object) = self
+            if let Some(mut written) = self
                 .create_once(resource, namespace, new, options, tracking)
                 .await?
             {
-                return Ok(Written { object, warnings });
+                warnings.append(&mut written.warnings);
+                return Ok(Written { warnings, ..written });
             }
         }
         Err(Failure::AlreadyExists(Subject::new(
@@ -99,12 +100,12 @@ impl Core {
         (mut object, sent): (Value, Option<Value>),
         options: WriteOptions,
         tracking: &Tracking,
-    ) -> Result<Option<Object>, Failure> {
+    ) -> Result<Option<Written>, Failure> {
         let name = meta_str(&object, "name").to_owned();
         (resource.kind.default)(&mut object);
         admission::complete(self, resource, &mut object, None).await?;
         (resource.kind.prepare)(&mut object, None, Write::Main);
-        let causes = (resource.kind.validate)(&object, None, Write::Main);
+        let Verdict { causes, warnings } = (resource.kind.validate)(&object, None, Write::Main);
         if !causes.is_empty() {
             return Err(Failure::invalid(resource, &name, causes));
         }
@@ -117,13 +118,15 @@ impl Core {
         let permit = admission::admit(self, resource, &mut object, None, options.dry_run)?;
         let bytes = object::encode_with(resource, &object, managers.as_deref());
         if options.dry_run {
-            return Ok(Some(Object { bytes, revision: 0 }));
+            let object = Object { bytes, revision: 0 };
+            return Ok(Some(Written { object, warnings }));
         }
         let Some(entry) = self.insert(resource, &key, &object, bytes).await? else {
             return Ok(None);
         };
         permit.keep();
-        Ok(Some(Object::from(&*entry)))
+        let object = Object::from(&*entry);
+        Ok(Some(Written { object, warnings }))
     }
 
     /// New objects need a namespace that exists and is not on its way out.

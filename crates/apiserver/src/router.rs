@@ -144,6 +144,16 @@ async fn object(
             _ => Err(Failure::MethodNotAllowed),
         };
     }
+    let Some(deprecated) = call.resource.kind.deprecated else {
+        return verb(call, request).await;
+    };
+    let mut response = verb(call, request).await.unwrap_or_else(Failure::into_response);
+    body::warn(&mut response, deprecated);
+    Ok(response)
+}
+
+/// A request on a kind, by its verb.
+async fn verb(call: Call, request: Request) -> Result<Response, Failure> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD) && !call.query.flag("watch");
     let limit = call.query.timeout()?;
     let served = match (call.path.name.is_some(), call.path.subresource.clone()) {

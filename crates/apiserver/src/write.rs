@@ -29,7 +29,7 @@ const ATTEMPTS: usize = 64;
 pub(crate) struct Written {
     /// The object as it is now, or as it would be.
     pub object: Object,
-    /// What the client should be told: unknown and duplicate fields.
+    /// What the client should be told: unknown and duplicate fields, and what is hardly meant.
     pub warnings: Vec<String>,
 }
 
@@ -154,16 +154,17 @@ impl Change<'_> {
                 managers: kept,
             })?;
             self.check_identity(&old, &parsed.value)?;
-            let (mut new, warnings) = decode(resource, parsed, self.options.fields)?;
+            let (mut new, mut warnings) = decode(resource, parsed, self.options.fields)?;
             let sent = object::take_managers(&mut new);
             (resource.kind.default)(&mut new);
             admission::complete(core, resource, &mut new, Some(&old)).await?;
             (resource.kind.prepare)(&mut new, Some(&old), self.write);
             metadata::prepare_changed(&mut new, &old);
-            let causes = (resource.kind.validate)(&new, Some(&old), self.write);
-            if !causes.is_empty() {
-                return Err(Failure::invalid(resource, self.name, causes));
+            let verdict = (resource.kind.validate)(&new, Some(&old), self.write);
+            if !verdict.causes.is_empty() {
+                return Err(Failure::invalid(resource, self.name, verdict.causes));
             }
+            warnings.extend(verdict.warnings);
             let managers = self
                 .tracking
                 .record(resource, self.write, (&old, kept), (&new, sent));

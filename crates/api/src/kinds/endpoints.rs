@@ -16,6 +16,7 @@ impl Served for Endpoints {
         singular: "endpoints",
         short_names: &["ep"],
         columns: &[column("Name"), column("Endpoints"), column("Age")],
+        deprecated: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
         ..Row::NAMESPACED
     };
 

@@ -91,6 +91,10 @@ impl Served for Pod {
         let path = Path::ROOT.field("spec");
         let spec = self.spec.as_ref().unwrap_or(&empty);
         validation::pod_spec::pod_spec(spec, &path, errors);
+        // Hardly any pod is changed by a person.
+        if old.is_none() {
+            validation::warnings::pod_spec(spec, &path, errors);
+        }
         if old.is_none() && spec.ephemeral_containers.iter().flatten().next().is_some() {
             errors.forbidden(&path.field("ephemeralContainers"), "cannot be set on create");
         }

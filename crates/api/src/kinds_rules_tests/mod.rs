@@ -21,7 +21,7 @@ fn created(api_version: &str, kind: &str, mut object: Value) -> (Value, Vec<Stri
     let mut object = (row.decode)(object).unwrap().object;
     (row.default)(&mut object);
     (row.prepare)(&mut object, None, Write::Main);
-    let causes = (row.validate)(&object, None, Write::Main);
+    let causes = (row.validate)(&object, None, Write::Main).causes;
     (object, causes.iter().map(said).collect())
 }
 
@@ -38,6 +38,7 @@ fn changed(old: &Value, change: impl Fn(&mut Value)) -> Vec<String> {
     (row.default)(&mut new);
     (row.prepare)(&mut new, Some(old), Write::Main);
     (row.validate)(&new, Some(old), Write::Main)
+        .causes
         .iter()
         .map(said)
         .collect()

@@ -3,19 +3,24 @@
 use serde::Serialize;
 
 use super::Path;
-use crate::kind::Cause;
+use crate::kind::{Cause, Verdict};
 
 /// What is wrong with an object so far.
 #[derive(Debug, Default)]
 pub struct Errors {
-    causes: Vec<Cause>,
+    found: Verdict,
 }
 
 impl Errors {
-    /// The causes, in the order found.
+    /// All that was found, in that order.
     #[must_use]
-    pub fn into_causes(self) -> Vec<Cause> {
-        self.causes
+    pub fn into_verdict(self) -> Verdict {
+        self.found
+    }
+
+    /// A value is valid, but hardly what is meant.
+    pub fn warn(&mut self, path: &Path<'_>, why: &str) {
+        self.found.warnings.push(format!("{path}: {why}"));
     }
 
     /// A value is missing.
@@ -110,7 +115,7 @@ impl Errors {
     }
 
     fn push(&mut self, reason: &'static str, path: &Path<'_>, message: String) {
-        self.causes.push(Cause {
+        self.found.causes.push(Cause {
             reason,
             message,
             field: path.to_string(),

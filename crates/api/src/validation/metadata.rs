@@ -166,7 +166,7 @@ mod tests {
         let metadata = serde_json::from_value(metadata).unwrap_or_default();
         validate(&metadata, None, &Row::NAMESPACED, &mut errors);
         let pair = |cause: Cause| (cause.field, cause.message);
-        errors.into_causes().into_iter().map(pair).collect()
+        errors.into_verdict().causes.into_iter().map(pair).collect()
     }
 
     #[test]

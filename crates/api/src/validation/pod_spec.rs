@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Toleration};
 
-use super::{Errors, Path, affinity, container, ephemeral, metadata, names, values, volume};
+use super::{Errors, Path, affinity, container, ephemeral, metadata, names, values, volume, warnings};
 
 const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
 const DNS_POLICIES: [&str; 4] = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
@@ -21,6 +21,7 @@ pub fn template(template: &PodTemplateSpec, path: &Path<'_>, errors: &mut Errors
         Some(spec) => {
             let path = path.field("spec");
             pod_spec(spec, &path, errors);
+            warnings::pod_spec(spec, &path, errors);
             if spec.ephemeral_containers.iter().flatten().next().is_some() {
                 let detail = "ephemeral containers not allowed in pod template";
                 errors.forbidden(&path.field("ephemeralContainers"), detail);

@@ -247,6 +247,74 @@ async fn keys_given_twice_in_yaml() {
     );
 }
 
+/// Sends a request with a JSON body, and returns its warnings.
+async fn warnings(door: &Door, method: Method, path: &str, body: &Value) -> Vec<String> {
+    let request = Request::builder().method(method).uri(path);
+    let body = match body {
+        Value::Null => String::new(),
+        body => body.to_string(),
+    };
+    let response = door
+        .send(request.body(coracle_apiserver::full(body)).unwrap())
+        .await;
+    let warnings = response.headers().get_all("warning").iter();
+    warnings.map(|value| value.to_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_is_hardly_meant_is_told_once() {
+    let door = Door::open().await;
+    let env = json!([{ "name": "A", "value": "1" }, { "name": "A", "value": "2" }]);
+    let mut twice = pod("p");
+    twice["spec"]["containers"][0]["env"] = env.clone();
+    let hidden = |path: &str| {
+        format!(
+            r#"299 - "{path}: hides previous definition of \"A\", which may be dropped when using apply""#
+        )
+    };
+    assert_eq!(
+        warnings(&door, Method::POST, PODS, &twice).await,
+        [hidden("spec.containers[0].env[1]")]
+    );
+    let mut web = deployment("web");
+    web["spec"]["template"]["spec"]["containers"][0]["env"] = env;
+    let in_template = hidden("spec.template.spec.containers[0].env[1]");
+    assert_eq!(
+        warnings(&door, Method::POST, DEPLOYMENTS, &web).await,
+        [in_template.as_str()]
+    );
+    let path = format!("{DEPLOYMENTS}/web");
+    web["metadata"]["labels"] = json!({ "a": "b" });
+    assert_eq!(
+        warnings(&door, Method::PUT, &path, &web).await,
+        Vec::<String>::new()
+    );
+    web["spec"]["template"]["spec"]["containers"][0]["image"] = "nginx:1.8".into();
+    assert_eq!(warnings(&door, Method::PUT, &path, &web).await, [in_template]);
+}
+
+#[tokio::test]
+async fn who_uses_what_is_deprecated_is_told() {
+    let door = Door::open().await;
+    let all = "/api/v1/namespaces/default/endpoints";
+    let deprecated = r#"299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice""#;
+    let one = json!({ "metadata": { "name": "e" } });
+    for (method, path, body) in [
+        (Method::GET, all, &Value::Null),
+        (Method::GET, &format!("{all}/kubernetes"), &Value::Null),
+        (Method::GET, &format!("{all}/none"), &Value::Null),
+        (Method::GET, &format!("{all}?watch=true"), &Value::Null),
+        (Method::POST, all, &one),
+    ] {
+        assert_eq!(warnings(&door, method, path, body).await, [deprecated]);
+    }
+    let services = "/api/v1/namespaces/default/services";
+    assert_eq!(
+        warnings(&door, Method::GET, services, &Value::Null).await,
+        Vec::<String>::new()
+    );
+}
+
 #[tokio::test]
 async fn both_kinds_of_events_are_views_of_one_object() {
     let door = Door::open().await;
