@@ -11,7 +11,7 @@ use crate::served::Row;
 /// What a status write may change of the metadata.
 const STATUS_METADATA: [&str; 4] = ["labels", "annotations", "finalizers", "managedFields"];
 
-/// Keeps the status out of main writes, and all else out of writes of a part.
+/// Keeps the status out of main writes, and all else out of writes of a part. A new object's status is empty, but there.
 pub fn shared(object: &mut Value, old: Option<&Value>, write: Write, row: &Row) {
     match (write, old) {
         (Write::Status, Some(old)) => status_only(object, old),
@@ -21,7 +21,7 @@ pub fn shared(object: &mut Value, old: Option<&Value>, write: Write, row: &Row) 
         (_, None) if row.status_on_create => {}
         (_, None) => {
             if let Some(fields) = object.as_object_mut() {
-                fields.remove("status");
+                fields.insert("status".to_owned(), Value::Object(Map::new()));
             }
         }
     }
@@ -129,7 +129,7 @@ mod tests {
     fn keeps_status_out_of_main_writes() {
         let mut object = json!({"metadata": {}, "spec": 1, "status": 1});
         shared(&mut object, None, Write::Main, &ROW);
-        assert_eq!(object, json!({"metadata": {}, "spec": 1}));
+        assert_eq!(object, json!({"metadata": {}, "spec": 1, "status": {}}));
         let mut object = json!({"metadata": {}, "spec": 2, "status": 1});
         shared(&mut object, Some(&json!({"status": 7})), Write::Main, &ROW);
         assert_eq!(object["status"], 7);

@@ -12,6 +12,9 @@ use crate::table::{age, column, containers, labels, name, number, selector as se
 use crate::validation::workload::{self, Owner};
 use crate::validation::{Errors, Path, selector, values};
 
+/// How often the template has been written.
+const TEMPLATES: &str = "deprecated.daemonset.template.generation";
+
 impl Served for DaemonSet {
     const ROW: Row = Row {
         singular: "daemonset",
@@ -51,6 +54,7 @@ impl Served for DaemonSet {
     }
 
     fn prepare(object: &mut Value, old: Option<&Value>, _write: Write) {
+        count_templates(object, old);
         if old.is_none() {
             for field in [
                 "currentNumberScheduled",
@@ -99,6 +103,24 @@ impl Served for DaemonSet {
             images,
             selector_cell(&spec.selector),
         ]
+    }
+}
+
+/// Counts in an annotation how often the template has changed, as a field of the spec once did.
+fn count_templates(object: &mut Value, old: Option<&Value>) {
+    let counted = |old: &Value| {
+        old["metadata"]["annotations"][TEMPLATES]
+            .as_str()?
+            .parse::<i64>()
+            .ok()
+    };
+    let count = match old {
+        None => 1,
+        Some(old) if old["spec"]["template"] != object["spec"]["template"] => counted(old).unwrap_or(0) + 1,
+        Some(old) => counted(old).unwrap_or(1),
+    };
+    if let Some(metadata) = object.get_mut("metadata") {
+        set(metadata, "annotations", TEMPLATES, count.to_string().into());
     }
 }
 

@@ -61,6 +61,7 @@ impl Served for StatefulSet {
     fn prepare(object: &mut Value, old: Option<&Value>, _write: Write) {
         if old.is_none() {
             set(object, "status", "replicas", 0.into());
+            set(object, "status", "availableReplicas", 0.into());
         }
     }
 

@@ -57,6 +57,7 @@ fn stateful_sets() {
         spec["volumeClaimTemplates"][0]["spec"]["volumeMode"],
         "Filesystem"
     );
+    assert_eq!(object["status"], json!({ "replicas": 0, "availableReplicas": 0 }));
     assert_eq!(row(&object), ["a", "0/1", "c", "nginx"]);
     assert_eq!(
         changed(&object, |new| new["spec"]["replicas"] = json!(3)),
@@ -83,6 +84,21 @@ fn stateful_sets() {
 #[test]
 fn daemon_sets() {
     let object = good(workload("DaemonSet", json!({})));
+    let templates = "deprecated.daemonset.template.generation";
+    assert_eq!(object["metadata"]["annotations"], json!({ templates: "1" }));
+    let kind = by_kind("apps/v1", "DaemonSet").unwrap();
+    let written = |change: fn(&mut Value)| {
+        let mut new = object.clone();
+        new["metadata"]["annotations"] = json!({});
+        change(&mut new);
+        (kind.prepare)(&mut new, Some(&object), Write::Main);
+        new["metadata"]["annotations"][templates].clone()
+    };
+    assert_eq!(written(|new| new["spec"]["minReadySeconds"] = json!(3)), "1");
+    assert_eq!(
+        written(|new| new["spec"]["template"]["spec"]["containers"][0]["image"] = json!("other")),
+        "2"
+    );
     assert_eq!(
         object["spec"]["updateStrategy"],
         json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 0, "maxUnavailable": 1 } })
@@ -169,6 +185,10 @@ fn cron_jobs() {
     };
     let object = good(cron("*/5 * * * *", "Etc/UTC"));
     let spec = &object["spec"];
+    assert_eq!(
+        (&object["status"], &spec["jobTemplate"]["metadata"]),
+        (&json!({}), &json!({}))
+    );
     assert_eq!(
         (&spec["concurrencyPolicy"], &spec["successfulJobsHistoryLimit"]),
         (&json!("Allow"), &json!(3))
