@@ -132,7 +132,7 @@ spec: { scaleTargetRef: { apiVersion: apps/v1, kind: Deployment, name: web }, ma
 const ROWS: [(&str, &str, &str); 22] = [
     ("job", "j", "Running 0/1"),
     ("cronjob", "cj", "*/5 * * * * <none> False 0 <none>"),
-    ("quota", "q", "cpu: 0/0, pods: 0/0"),
+    ("quota", "q", ""),
     ("pdb", "pdb", "1 N/A"),
     ("pc", "high", "1000 false"),
     ("ing", "ing", "<none> example.com 80"),

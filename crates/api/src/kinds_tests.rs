@@ -311,12 +311,64 @@ fn small_kinds_get_their_defaults() {
         (&secret["type"], &secret["data"]),
         (&json!("Opaque"), &json!({"a": "Yg=="}))
     );
+    let (node, _) = created(
+        "v1",
+        "Node",
+        json!({"metadata": {"name": "n"}, "spec": {"podCIDR": "127.10.1.0/24"}}),
+    );
+    assert_eq!(node["spec"]["podCIDRs"], json!(["127.10.1.0/24"]));
+    let mut moved = node.clone();
+    moved["spec"]["podCIDR"] = "1.2.3.0/24".into();
+    let row = by_kind("v1", "Node").unwrap();
+    (row.default)(&mut moved);
+    let causes = (row.validate)(&moved, Some(&node), Write::Main).causes;
+    let said: Vec<_> = causes
+        .iter()
+        .map(|cause| (cause.field.as_str(), cause.message.as_str()))
+        .collect();
+    assert_eq!(
+        said,
+        [(
+            "spec.podCIDRs",
+            "Forbidden: node updates may not change podCIDR except from \"\" to valid"
+        )]
+    );
     let status = json!({"capacity": {"cpu": "2", "memory": "1Gi"}});
     let (node, causes) = created("v1", "Node", json!({"metadata": {"name": "n"}, "status": status}));
     assert_eq!(
         (causes, &node["status"]["allocatable"]["cpu"]),
         (vec![], &json!("2"))
     );
+}
+
+#[test]
+fn variables_tell_what_pods_can_be_told() {
+    let told = |field: &str| {
+        let env = json!([{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": field}}}]);
+        let (_, causes) = pod(json!({"containers": [{"name": "a", "image": "host", "env": env}]}));
+        causes
+    };
+    for good in ["status.podIP", "metadata.labels['app']"] {
+        assert_eq!(told(good), [""; 0], "{good}");
+    }
+    let path = "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath";
+    for (bad, why) in [
+        (
+            "foo",
+            "Invalid value: \"foo\": error converting fieldPath: field label not supported: foo",
+        ),
+        (
+            "spec['a']",
+            "Invalid value: \"spec['a']\": error converting fieldPath: field label does not support subscript: spec['a']",
+        ),
+        (
+            "status.phase",
+            "Unsupported value: \"status.phase\": supported values: \"metadata.name\", \"metadata.namespace\", \"metadata.uid\", \"spec.nodeName\", \"spec.serviceAccountName\", \"status.hostIP\", \"status.hostIPs\", \"status.podIP\", \"status.podIPs\"",
+        ),
+        ("", "Required value"),
+    ] {
+        assert_eq!(told(bad), [format!("{path}: {why}")]);
+    }
 }
 
 #[test]

@@ -37,7 +37,14 @@ impl Served for Node {
     };
 
     fn default(&mut self) {
-        self.spec.get_or_insert_default();
+        let spec = self.spec.get_or_insert_default();
+        // The older field wins, for those who know only that.
+        let first = spec.pod_cidrs.as_ref().and_then(|all| all.first());
+        match spec.pod_cidr.as_ref().filter(|one| !one.is_empty()) {
+            Some(one) if first != Some(one) => spec.pod_cidrs = Some(vec![one.clone()]),
+            Some(_) => {}
+            None => spec.pod_cidr = first.cloned(),
+        }
         let status = self.status.get_or_insert_default();
         if status.allocatable.is_none() {
             status.allocatable.clone_from(&status.capacity);

@@ -120,8 +120,7 @@ fn validate_spec(spec: &PersistentVolumeClaimSpec, path: &Path<'_>, errors: &mut
     match requests.and_then(|requests| requests.get("storage")) {
         None => errors.required(&resources.key("storage"), ""),
         Some(amount) if !amount.0.parse::<Amount>().is_ok_and(Amount::is_positive) => {
-            let path = resources.field("requests");
-            errors.invalid(&path.key("storage"), &amount.0, "must be greater than zero");
+            errors.invalid(&resources.key("storage"), &amount.0, "must be greater than zero");
         }
         Some(_) => {}
     }

@@ -86,7 +86,7 @@ impl Served for RoleBinding {
     }
 
     fn validate(&self, old: Option<&Self>, _write: Write, errors: &mut Errors) {
-        let kinds = ["ClusterRole", "Role"];
+        let kinds = ["Role", "ClusterRole"];
         role_ref(&self.role_ref, old.map(|old| &old.role_ref), &kinds, errors);
         subjects(self.subjects.as_deref().unwrap_or_default(), errors);
     }
@@ -219,7 +219,7 @@ fn subjects(subjects: &[Subject], errors: &mut Errors) {
             "User" | "Group" if group == GROUP => {}
             "User" | "Group" => errors.not_supported(&path.field("apiGroup"), group, &[GROUP]),
             other => {
-                let kinds = ["Group", "ServiceAccount", "User"];
+                let kinds = ["ServiceAccount", "User", "Group"];
                 errors.not_supported(&path.field("kind"), other, &kinds);
             }
         }

@@ -79,16 +79,13 @@ impl Served for ResourceQuota {
     }
 
     fn cells(&self, now: i64) -> Vec<Value> {
-        let hard = self.spec.iter().flat_map(|spec| spec.hard.iter().flatten());
         let status = self.status.clone().unwrap_or_default();
-        let amount = |amounts: &Option<BTreeMap<String, Quantity>>, name: &str| {
-            let amount = amounts.iter().flatten().find(|(other, _)| *other == name);
-            amount.map_or("0".to_owned(), |(_, amount)| amount.0.clone())
-        };
+        let used = status.used.unwrap_or_default();
         let (mut requests, mut limits) = (Vec::new(), Vec::new());
-        for (resource, _) in hard {
-            let (used, hard) = (amount(&status.used, resource), amount(&status.hard, resource));
-            let text = format!("{resource}: {used}/{hard}");
+        // What nobody has counted yet is not shown.
+        for (resource, hard) in status.hard.iter().flatten() {
+            let used = used.get(resource).map_or("0", |used| used.0.as_str());
+            let text = format!("{resource}: {used}/{}", hard.0);
             if resource.starts_with("limits") {
                 limits.push(text);
             } else {

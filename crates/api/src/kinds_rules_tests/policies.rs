@@ -65,8 +65,11 @@ fn classes() {
 #[test]
 fn quotas_and_limits() {
     let quota = |hard: Value| created("v1", "ResourceQuota", json!({ "spec": { "hard": hard } }));
-    let object = good(quota(json!({ "pods": "10", "limits.cpu": "2" })));
-    assert_eq!(row(&object), ["a", "pods: 0/0", "limits.cpu: 0/0"]);
+    let mut object = good(quota(json!({ "pods": "10", "limits.cpu": "2" })));
+    assert_eq!(row(&object), ["a", "", ""]);
+    assert_eq!(object["status"], json!({}));
+    object["status"] = json!({ "hard": { "pods": "10", "limits.cpu": "2" }, "used": { "pods": "3" } });
+    assert_eq!(row(&object), ["a", "pods: 3/10", "limits.cpu: 0/2"]);
     assert_eq!(
         quota(json!({ "pods": "1.5", "apples": "1" })).1,
         [
@@ -139,6 +142,12 @@ fn volumes_and_claims() {
             "spec.accessModes: Required value: at least 1 access mode is required",
             "spec.resources[storage]: Required value",
         ]
+    );
+    let negative =
+        json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "-1" } } });
+    assert_eq!(
+        created("v1", "PersistentVolumeClaim", json!({ "spec": negative })).1,
+        ["spec.resources[storage]: Invalid value: \"-1\": must be greater than zero"]
     );
 }
 
@@ -222,6 +231,15 @@ fn roles_and_bindings() {
     assert_eq!(
         cluster,
         ["roleRef.kind: Unsupported value: \"Role\": supported values: \"ClusterRole\""]
+    );
+    let wrong =
+        json!({ "roleRef": { "kind": "R", "name": "r" }, "subjects": [{ "kind": "S", "name": "s" }] });
+    assert_eq!(
+        created(rbac, "RoleBinding", wrong).1,
+        [
+            "roleRef.kind: Unsupported value: \"R\": supported values: \"Role\", \"ClusterRole\"",
+            "subjects[0].kind: Unsupported value: \"S\": supported values: \"ServiceAccount\", \"User\", \"Group\"",
+        ]
     );
 }
 

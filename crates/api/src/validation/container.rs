@@ -20,6 +20,15 @@ const DOWNWARD_FIELDS: [&str; 9] = [
     "status.podIPs",
 ];
 
+/// Fields of a pod that upstream knows by name, but tells no variable of.
+const OTHER_FIELDS: [&str; 5] = [
+    "metadata.annotations",
+    "metadata.labels",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "status.phase",
+];
+
 /// Checks containers and init containers: each by itself, and that no two have the same name or host port.
 pub fn containers(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     let list = path.field("containers");
@@ -247,14 +256,8 @@ fn env_source(variable: &EnvVar, path: &Path<'_>, errors: &mut Errors) {
         1 => {}
         _ => errors.invalid(path, "", "may not have more than one field specified at a time"),
     }
-    if let Some(field) = &source.field_ref
-        && !is_downward_field(&field.field_path)
-    {
-        errors.not_supported(
-            &path.field("fieldRef.fieldPath"),
-            &field.field_path,
-            &DOWNWARD_FIELDS,
-        );
+    if let Some(field) = &source.field_ref {
+        downward_field(&field.field_path, &path.field("fieldRef.fieldPath"), errors);
     }
     let keys = [
         (
@@ -280,14 +283,25 @@ fn env_source(variable: &EnvVar, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-/// What a pod can be told about itself.
-fn is_downward_field(path: &str) -> bool {
-    let is_entry = |map: &str| {
-        path.strip_prefix(map)
-            .and_then(|rest| rest.strip_prefix("['"))
-            .is_some_and(|rest| rest.ends_with("']"))
-    };
-    DOWNWARD_FIELDS.contains(&path) || is_entry("metadata.labels") || is_entry("metadata.annotations")
+fn downward_field(field: &str, path: &Path<'_>, errors: &mut Errors) {
+    let entry = field
+        .strip_suffix("']")
+        .and_then(|field| field.split_once("['"))
+        .filter(|(map, _)| !map.is_empty());
+    match (field, entry) {
+        ("", _) => errors.required(path, ""),
+        (_, Some(("metadata.labels" | "metadata.annotations", _))) => {}
+        (_, Some(_)) => {
+            let why = format!("error converting fieldPath: field label does not support subscript: {field}");
+            errors.invalid(path, field, &why);
+        }
+        _ if DOWNWARD_FIELDS.contains(&field) => {}
+        _ if OTHER_FIELDS.contains(&field) => errors.not_supported(path, field, &DOWNWARD_FIELDS),
+        _ => {
+            let why = format!("error converting fieldPath: field label not supported: {field}");
+            errors.invalid(path, field, &why);
+        }
+    }
 }
 
 fn env_from(container: &Container, path: &Path<'_>, errors: &mut Errors) {

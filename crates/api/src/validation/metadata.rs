@@ -85,14 +85,14 @@ fn owners(metadata: &ObjectMeta, errors: &mut Errors) {
     for (index, owner) in metadata.owner_references.iter().flatten().enumerate() {
         let path = path.index(index);
         let texts = [
-            ("apiVersion", &owner.api_version),
-            ("kind", &owner.kind),
-            ("name", &owner.name),
-            ("uid", &owner.uid),
+            ("apiVersion", "version", &owner.api_version),
+            ("kind", "kind", &owner.kind),
+            ("name", "name", &owner.name),
+            ("uid", "uid", &owner.uid),
         ];
-        for (field, text) in texts {
+        for (field, called, text) in texts {
             if text.is_empty() {
-                errors.invalid(&path.field(field), text, "must not be empty");
+                errors.invalid(&path.field(field), text, &format!("{called} must not be empty"));
             }
         }
         if owner.controller == Some(true) {
@@ -176,6 +176,14 @@ mod tests {
         assert_eq!(missing[0].1, "Required value: name or generateName is required");
         let bad =
             causes(json!({"name": "A", "namespace": "b", "labels": {"a b": "c d"}, "finalizers": ["x"]}));
+        let owner = json!({"apiVersion": "", "kind": "Pod", "name": "p", "uid": ""});
+        let owned = causes(json!({"name": "a", "namespace": "b", "ownerReferences": [owner]}));
+        let path = "metadata.ownerReferences[0]";
+        let wanted = [("apiVersion", "version"), ("uid", "uid")].map(|(field, called)| {
+            let why = format!("Invalid value: \"\": {called} must not be empty");
+            (format!("{path}.{field}"), why)
+        });
+        assert_eq!(owned, wanted);
         let fields: Vec<_> = bad.iter().map(|(field, _)| field.as_str()).collect();
         assert_eq!(
             fields,
