@@ -23,8 +23,9 @@ use crate::server::Core;
 use crate::status::{self, Failure, Subject};
 use crate::write::is_released;
 
-/// How often a deletion is tried again because another writer was faster.
-const ATTEMPTS: usize = 64;
+/// How often a deletion is tried again because another writer was faster. Each time that one was, somebody has come
+/// on; upstream (`GuaranteedUpdate`) sets no limit, and a limit that is met tells a client of a conflict that it has not.
+const ATTEMPTS: usize = 10_000;
 
 /// Namespaces that may not be deleted.
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];

@@ -171,6 +171,8 @@ struct Published<'a> {
     namespaced: bool,
     /// `io.k8s.api.apps.v1.Deployment`
     type_name: String,
+    /// Whether a whole collection cannot be deleted.
+    one_by_one: bool,
     /// The parts of an object that can be written by themselves; `None` if nothing at all can be written.
     parts: Option<Vec<&'static str>>,
 }
@@ -191,6 +193,7 @@ impl<'a> Published<'a> {
             plural: kind.plural,
             namespaced: kind.namespaced,
             type_name: resource.type_name.clone(),
+            one_by_one: kind.one_by_one,
             parts: Some(parts.map(|(_, name)| name).collect()),
         }
     }
@@ -226,7 +229,7 @@ fn add_paths(paths: &mut Map<String, Value>, kind: &Published<'_>) {
         paths.insert(path, Value::Object(entry));
     };
     let in_collection = [("get", "list"), ("post", "post"), ("delete", "deletecollection")];
-    let actions = in_collection.len() - usize::from(resource.kind.one_by_one);
+    let actions = in_collection.len() - usize::from(kind.one_by_one);
     item(
         collection.clone(),
         &own_path[..own_path.len() - 1],

@@ -29,6 +29,7 @@ pub(super) fn add(content: &mut Content) {
             plural: measured.plural,
             namespaced: measured.namespaced,
             type_name: format!("{TYPES}.{}", measured.kind),
+            one_by_one: false,
             parts: None,
         };
         add_paths(&mut content.paths, &kind);
