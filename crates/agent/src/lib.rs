@@ -13,6 +13,7 @@ mod expansion;
 mod fake;
 mod hooks;
 pub mod images;
+mod inside;
 pub mod keeper;
 mod low_ports;
 mod network;

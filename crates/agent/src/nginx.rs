@@ -9,6 +9,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
+use crate::inside;
+
 /// Requests on one client connection before nginx closes it. nginx's own default of 1000 makes it close connections
 /// every so often; a load test should not see that.
 const KEEPALIVE_REQUESTS: u32 = 1_000_000;
@@ -34,7 +36,7 @@ pub struct Site<'a> {
 pub fn configure(dir: &Path, site: &Site<'_>) -> io::Result<Vec<String>> {
     fs::create_dir_all(dir)?;
     let path = dir.join("nginx.conf");
-    fs::write(&path, configuration(dir, site))?;
+    inside::write(dir, Path::new("nginx.conf"), configuration(dir, site).as_bytes())?;
     let words = [
         Path::new("-e"),
         Path::new("stderr"),

@@ -111,7 +111,7 @@ pub fn prepare(
     if !groups.is_empty() {
         access::open(site, &groups)?;
     }
-    let root = volumes::link_mounts(site.dir, container, &volumes)?;
+    let root = volumes::link_mounts(site, container, &volumes)?;
     let dir = match container.working_dir.as_deref().filter(|dir| !dir.is_empty()) {
         None => root.clone(),
         Some(dir) if Path::new(dir).is_dir() => PathBuf::from(dir),

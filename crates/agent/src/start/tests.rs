@@ -29,8 +29,13 @@ fn host() -> Image {
     }
 }
 
-/// Prepares the container of a pod with this spec.
+/// Prepares the container of a new pod with this spec.
 fn run(spec: serde_json::Value, image: &Image) -> Result<Start, StartError> {
+    run_in(tempfile::tempdir().unwrap().path(), spec, image)
+}
+
+/// The same in a pod's folder, where it may have run before.
+fn run_in(dir: &Path, spec: serde_json::Value, image: &Image) -> Result<Start, StartError> {
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": "web-1", "labels": {"app": "web"}, "annotations": {"a/b": "c"}},
         "spec": spec,
@@ -38,10 +43,9 @@ fn run(spec: serde_json::Value, image: &Image) -> Result<Start, StartError> {
     .unwrap();
     let shop =
         json!({"metadata": {"name": "shop"}, "spec": {"clusterIP": "127.96.0.7", "ports": [{"port": 80}]}});
-    let dir = tempfile::tempdir().unwrap();
     let site = Site {
         pod: &pod,
-        dir: dir.path(),
+        dir,
         place: &place(),
         services: &[Arc::new(serde_json::from_value(shop).unwrap())],
         node: "node-1",
@@ -237,4 +241,92 @@ fn volumes_are_folders() {
         run(unsupported, &host()).unwrap_err().reason(),
         "CreateContainerConfigError"
     );
+}
+
+#[test]
+fn a_mount_in_a_mount_lies_in_its_volume() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = json!({
+        "containers": [{
+            "name": "c", "image": "host", "command": ["true"],
+            "volumeMounts": [
+                {"name": "conf", "mountPath": "/data/conf", "subPath": "color"},
+                {"name": "scratch", "mountPath": "/data/"},
+                {"name": "scratch", "mountPath": "/logs", "subPath": "a/logs"},
+            ],
+        }],
+        "volumes": [{"name": "scratch", "emptyDir": {}}, {"name": "conf", "configMap": {"name": "settings"}}],
+    });
+    for _restart in 0..2 {
+        let start = run_in(dir.path(), spec.clone(), &host()).unwrap();
+        let root = PathBuf::from(start.dir);
+        assert_eq!(std::fs::read_to_string(root.join("data/conf")).unwrap(), "blue");
+        let scratch = dir.path().join(".volumes/scratch");
+        assert!(scratch.join("conf").is_symlink());
+        std::fs::write(root.join("logs/log"), "").unwrap();
+        assert!(scratch.join("a/logs/log").exists());
+    }
+}
+
+/// A pod in a sandbox, or of another user, may change its own folders and nothing else. What it leaves there must not make
+/// the agent, which may, write elsewhere when the container is started again.
+#[test]
+fn links_that_a_pod_made_lead_the_agent_nowhere() {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let (pod, other) = (dir.path().join("pod"), dir.path().join("other"));
+    fs::create_dir_all(&other).unwrap();
+    fs::create_dir(&pod).unwrap();
+    fs::write(other.join("file"), "kept").unwrap();
+    let spec = |mount: serde_json::Value| {
+        json!({
+            "containers": [{"name": "c", "image": "nginx", "volumeMounts": [mount]}],
+            "volumes": [{"name": "scratch", "emptyDir": {}}, {"name": "conf", "configMap": {"name": "settings"}}],
+        })
+    };
+    let nginx = Image {
+        program: Program::Nginx("/usr/sbin/nginx".into()),
+        stop_signal: 3,
+    };
+    let start = |mount| run_in(&pod, spec(mount), &nginx);
+    let plain = || json!({"name": "scratch", "mountPath": "/data"});
+    start(plain()).unwrap();
+    for (link, target) in [
+        (".root/c/way", other.clone()),
+        (".volumes/scratch/way", other.clone()),
+        (".volumes/scratch/file", other.join("file")),
+    ] {
+        symlink(target, pod.join(link)).unwrap();
+    }
+    let conf = pod.join(".nginx/c/nginx.conf");
+    fs::remove_file(&conf).unwrap();
+    symlink(other.join("file"), &conf).unwrap();
+    start(plain()).unwrap();
+    assert!(!conf.is_symlink(), "nginx would read what the pod likes");
+    for (mount, reason) in [
+        (json!({"name": "conf", "mountPath": "/way/new"}), "cannot write"),
+        (
+            json!({"name": "scratch", "mountPath": "/d", "subPath": "way"}),
+            "leads out of the volume",
+        ),
+        (
+            json!({"name": "scratch", "mountPath": "/d", "subPath": "way/new"}),
+            "cannot write",
+        ),
+        (
+            json!({"name": "scratch", "mountPath": "/d", "subPath": "file"}),
+            "leads out of the volume",
+        ),
+    ] {
+        let refused = start(mount).unwrap_err();
+        assert_eq!(refused.reason(), "CreateContainerError");
+        assert!(refused.to_string().contains(reason), "{refused}");
+    }
+    let names: Vec<_> = fs::read_dir(&other)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["file"]);
+    assert_eq!(fs::read_to_string(other.join("file")).unwrap(), "kept");
 }

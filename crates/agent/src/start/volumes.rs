@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath, Volume, VolumeProjection};
+use k8s_openapi::api::core::v1::{
+    Container, DownwardAPIVolumeFile, KeyToPath, Volume, VolumeMount, VolumeProjection,
+};
 
 use super::{Objects, Site, StartError, fields, host_path};
+use crate::inside;
 
 /// The files of a volume by relative path.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -205,50 +208,76 @@ fn downward(files: &mut Files, site: &Site<'_>, items: &[DownwardAPIVolumeFile])
 fn write(dir: &Path, files: &Files) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     for (name, content) in files {
-        let path = dir.join(inside(Path::new(name)));
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(path, content)?;
+        inside::write(dir, Path::new(name), content)?;
     }
     Ok(())
 }
 
-/// A path without anything that leads out of the folder it is joined to.
-fn inside(path: &Path) -> PathBuf {
-    path.components()
-        .filter(|component| matches!(component, Component::Normal(_)))
-        .collect()
-}
-
 /// Makes the folder that a container starts in, with a link to each of its volumes at the mount path.
 pub fn link_mounts(
-    pod_dir: &Path,
+    site: &Site<'_>,
     container: &Container,
     volumes: &BTreeMap<String, PathBuf>,
 ) -> Result<PathBuf, StartError> {
-    let root = pod_dir.join(".root").join(&container.name);
-    let link = || -> io::Result<()> {
-        fs::create_dir_all(&root)?;
-        for mount in container.volume_mounts.iter().flatten() {
-            let Some(volume) = volumes.get(&mount.name) else {
-                continue;
-            };
-            let path = root.join(inside(Path::new(&mount.mount_path)));
-            let target = volume.join(inside(Path::new(mount.sub_path.as_deref().unwrap_or_default())));
-            if path == root || path.symlink_metadata().is_ok() {
-                continue;
-            }
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            std::os::unix::fs::symlink(target, path)?;
-        }
-        Ok(())
-    };
-    link().map_err(|source| StartError::Folder {
-        path: root.clone(),
+    let root = site.dir.join(".root").join(&container.name);
+    let failed = |path: &Path, source| StartError::Folder {
+        path: path.to_owned(),
         source,
-    })?;
+    };
+    fs::create_dir_all(&root).map_err(|source| failed(&root, source))?;
+    // One that lies in another comes after it, and into that one's volume.
+    let mut linked: BTreeMap<PathBuf, PathBuf> = BTreeMap::from([(PathBuf::new(), root.clone())]);
+    let mut mounts: Vec<&VolumeMount> = container.volume_mounts.iter().flatten().collect();
+    mounts.sort_by_key(|mount| inside::relative(Path::new(&mount.mount_path)));
+    for mount in mounts {
+        let Some(volume) = volumes.get(&mount.name) else {
+            continue;
+        };
+        let path = inside::relative(Path::new(&mount.mount_path));
+        if linked.contains_key(&path) {
+            continue;
+        }
+        let target = sub_path(site, mount, volume)?;
+        let outer = path
+            .ancestors()
+            .find_map(|outer| Some((outer, linked.get(outer)?)));
+        if let Some((outer, folder)) = outer
+            && let Ok(rest) = path.strip_prefix(outer)
+        {
+            inside::link(folder, rest, &target).map_err(|source| failed(&folder.join(rest), source))?;
+        }
+        linked.insert(path, target);
+    }
     Ok(root)
+}
+
+/// What is mounted of a volume. A folder that is missing in a volume that can be written is made.
+fn sub_path(site: &Site<'_>, mount: &VolumeMount, volume: &Path) -> Result<PathBuf, StartError> {
+    let relative = inside::relative(Path::new(mount.sub_path.as_deref().unwrap_or_default()));
+    let path = volume.join(&relative);
+    if relative.as_os_str().is_empty() {
+        return Ok(path);
+    }
+    let volumes = site
+        .pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.volumes.iter().flatten());
+    let mut can_be_written =
+        volumes.filter(|volume| volume.empty_dir.is_some() || volume.host_path.is_some());
+    if volume.is_dir() && !path.exists() && can_be_written.any(|volume| volume.name == mount.name) {
+        inside::folder(volume, &relative).map_err(|source| StartError::Folder {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    match (path.canonicalize(), volume.canonicalize()) {
+        (Ok(real), Ok(volume)) if !real.starts_with(&volume) => Err(StartError::Create(format!(
+            "subPath {:?} of volume {:?} leads out of the volume, to {}",
+            relative.display(),
+            mount.name,
+            real.display()
+        ))),
+        _ => Ok(path),
+    }
 }

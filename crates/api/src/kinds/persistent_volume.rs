@@ -10,7 +10,7 @@ use crate::prepare::set;
 use crate::quantity::Amount;
 use crate::served::{Row, Served};
 use crate::table::{age, column, name, or_terminating, wide};
-use crate::validation::{Errors, Path, names};
+use crate::validation::{Errors, Path, names, volume};
 
 impl Served for PersistentVolume {
     const ROW: Row = Row {
@@ -147,16 +147,14 @@ fn validate_spec(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut Erro
     for (source, _) in sources.iter().skip(1) {
         errors.forbidden(&path.field(source), "may not specify more than 1 volume type");
     }
-    if spec
-        .host_path
-        .as_ref()
-        .is_some_and(|host_path| host_path.path.is_empty())
-    {
-        errors.required(&path.field("hostPath").field("path"), "");
+    if let Some(host_path) = &spec.host_path {
+        volume::host_path(host_path, &path.field("hostPath"), errors);
     }
     if let Some(local) = &spec.local {
         if local.path.is_empty() {
             errors.required(&path.field("local").field("path"), "");
+        } else {
+            volume::no_backsteps(&local.path, &path.field("local.path"), errors);
         }
         if spec.node_affinity.is_none() {
             errors.required(&path.field("nodeAffinity"), "Local volume requires node affinity");

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::by_kind;
 use crate::kind::Write;
 
+mod paths;
 mod policies;
 mod workloads;
 

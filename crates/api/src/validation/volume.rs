@@ -1,8 +1,22 @@
 //! Rules for volumes and where containers mount them.
 
-use k8s_openapi::api::core::v1::{Container, KeyToPath, Volume};
+use k8s_openapi::api::core::v1::{
+    Container, DownwardAPIVolumeFile, HostPathVolumeSource, KeyToPath, ProjectedVolumeSource, Volume,
+    VolumeProjection,
+};
 
 use super::{Errors, Path, names};
+
+const HOST_PATH_TYPES: [&str; 8] = [
+    "",
+    "BlockDevice",
+    "CharDevice",
+    "Directory",
+    "DirectoryOrCreate",
+    "File",
+    "FileOrCreate",
+    "Socket",
+];
 
 /// Checks the volumes of a pod.
 pub fn volumes(volumes: &[Volume], path: &Path<'_>, errors: &mut Errors) {
@@ -48,14 +62,17 @@ fn source(volume: &Volume, path: &Path<'_>, errors: &mut Errors) {
         items(source.items.as_deref(), &path.field("items"), errors);
     }
     if let Some(source) = &volume.host_path {
-        let path = path.field("hostPath");
-        match source.path.as_str() {
-            "" => errors.required(&path.field("path"), ""),
-            text if text.split('/').any(|part| part == "..") => {
-                errors.invalid(&path.field("path"), text, "must not contain '..'");
-            }
-            _ => {}
+        host_path(source, &path.field("hostPath"), errors);
+    }
+    if let Some(source) = &volume.downward_api {
+        let path = path.field("downwardAPI");
+        mode(source.default_mode, &path.field("defaultMode"), errors);
+        for file in source.items.iter().flatten() {
+            downward_file(file, &path, errors);
         }
+    }
+    if let Some(source) = &volume.projected {
+        projected(source, &path.field("projected"), errors);
     }
     if let Some(source) = &volume.persistent_volume_claim
         && source.claim_name.is_empty()
@@ -80,18 +97,138 @@ fn items(items: Option<&[KeyToPath]>, path: &Path<'_>, errors: &mut Errors) {
         if item.key.is_empty() {
             errors.required(&item_path.field("key"), "");
         }
-        relative_path(&item.path, &item_path.field("path"), errors);
+        new_file(&item.path, &item_path.field("path"), errors);
         mode(item.mode, &item_path.field("mode"), errors);
+    }
+}
+
+/// Checks a path of this machine.
+pub fn host_path(source: &HostPathVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    if source.path.is_empty() {
+        errors.required(&path.field("path"), "");
+    } else {
+        no_backsteps(&source.path, &path.field("path"), errors);
+    }
+    if let Some(kind) = source.type_.as_deref()
+        && !HOST_PATH_TYPES.contains(&kind)
+    {
+        errors.not_supported(&path.field("type"), kind, &HOST_PATH_TYPES);
+    }
+}
+
+/// Upstream gives the place of the volume, not that of the file in it.
+fn downward_file(file: &DownwardAPIVolumeFile, path: &Path<'_>, errors: &mut Errors) {
+    new_file(&file.path, &path.field("path"), errors);
+    match (&file.field_ref, &file.resource_field_ref) {
+        (Some(_), Some(_)) => {
+            let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
+            errors.invalid(path, "resource", detail);
+        }
+        (None, None) => errors.required(path, "one of fieldRef and resourceFieldRef is required"),
+        _ => {}
+    }
+    mode(file.mode, &path.field("mode"), errors);
+}
+
+fn projected(source: &ProjectedVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    mode(source.default_mode, &path.field("defaultMode"), errors);
+    let sources = path.field("sources");
+    let mut seen = Vec::new();
+    for (index, source) in source.sources.iter().flatten().enumerate() {
+        projection(source, path, &sources.index(index), errors);
+        for (file, blamed) in files_of(source) {
+            if seen.contains(&file) {
+                errors.invalid(path, blamed, "conflicting duplicate paths");
+            }
+            seen.push(file);
+        }
+    }
+}
+
+/// `volume` is the path of the whole volume, which upstream gives for what is wrong with a token.
+fn projection(source: &VolumeProjection, volume: &Path<'_>, path: &Path<'_>, errors: &mut Errors) {
+    let named = [
+        ("secret", source.secret.as_ref().map(|s| (&s.name, &s.items))),
+        (
+            "configMap",
+            source.config_map.as_ref().map(|s| (&s.name, &s.items)),
+        ),
+    ];
+    for (field, found) in named {
+        let Some((name, list)) = found else { continue };
+        let path = path.field(field);
+        if name.is_empty() {
+            errors.required(&path.field("name"), "");
+        }
+        items(list.as_deref(), &path.field("items"), errors);
+    }
+    if let Some(source) = &source.downward_api {
+        for file in source.items.iter().flatten() {
+            downward_file(file, &path.field("downwardAPI"), errors);
+        }
+    }
+    if let Some(token) = &source.service_account_token {
+        new_file(&token.path, &volume.field("path"), errors);
+    }
+    if let Some(bundle) = &source.cluster_trust_bundle {
+        new_file(
+            &bundle.path,
+            &path.field("clusterTrustBundlePEM").field("path"),
+            errors,
+        );
+    }
+    let count = [
+        source.secret.is_some(),
+        source.config_map.is_some(),
+        source.downward_api.is_some(),
+        source.service_account_token.is_some(),
+        source.cluster_trust_bundle.is_some(),
+    ];
+    if count.into_iter().filter(|is_there| *is_there).count() > 1 {
+        errors.forbidden(path, "may not specify more than 1 volume type");
+    }
+}
+
+/// The files that a source says it makes, each with what is blamed if another makes it too.
+fn files_of(source: &VolumeProjection) -> Vec<(&str, &str)> {
+    let secret = source.secret.iter().map(|s| (&s.name, &s.items));
+    let config_map = source.config_map.iter().map(|s| (&s.name, &s.items));
+    let named = secret.chain(config_map).flat_map(|(name, items)| {
+        let items = items.iter().flatten();
+        items.map(|item| (item.path.as_str(), name.as_str()))
+    });
+    let downward = source.downward_api.iter().flat_map(|source| {
+        let files = source.items.iter().flatten();
+        files.map(|file| (file.path.as_str(), file.path.as_str()))
+    });
+    named
+        .chain(downward)
+        .filter(|(file, _)| !file.is_empty())
+        .collect()
+}
+
+/// The path of a file that is made in a volume: one that stays inside, and has no name that is the kubelet's own.
+fn new_file(text: &str, path: &Path<'_>, errors: &mut Errors) {
+    if text.is_empty() {
+        errors.required(path, "");
+    }
+    relative_path(text, path, errors);
+    if text.starts_with("..") && !text.starts_with("../") {
+        errors.invalid(path, text, "must not start with '..'");
     }
 }
 
 /// A path that stays inside its volume.
 fn relative_path(text: &str, path: &Path<'_>, errors: &mut Errors) {
-    if text.is_empty() {
-        errors.required(path, "");
-    } else if text.starts_with('/') {
+    if text.starts_with('/') {
         errors.invalid(path, text, "must be a relative path");
-    } else if text.split('/').any(|part| part == "..") {
+    }
+    no_backsteps(text, path, errors);
+}
+
+/// Checks that no part of a path leads upward.
+pub fn no_backsteps(text: &str, path: &Path<'_>, errors: &mut Errors) {
+    if text.split('/').any(|part| part == "..") {
         errors.invalid(path, text, "must not contain '..'");
     }
 }
@@ -100,6 +237,8 @@ fn relative_path(text: &str, path: &Path<'_>, errors: &mut Errors) {
 pub fn mounts(container: &Container, volumes: &[Volume], path: &Path<'_>, errors: &mut Errors) {
     let mounts = container.volume_mounts.as_deref().unwrap_or_default();
     for (index, mount) in mounts.iter().enumerate() {
+        // Upstream gives the place of the list for these two.
+        let (sub_path, expression) = (path.field("subPath"), path.field("subPathExpr"));
         let path = path.index(index);
         if mount.name.is_empty() {
             errors.required(&path.field("name"), "");
@@ -115,8 +254,14 @@ pub fn mounts(container: &Container, volumes: &[Volume], path: &Path<'_>, errors
         {
             errors.invalid(&path.field("mountPath"), &mount.mount_path, "must be unique");
         }
-        if let Some(sub_path) = mount.sub_path.as_deref().filter(|text| !text.is_empty()) {
-            relative_path(sub_path, &path.field("subPath"), errors);
+        let text = mount.sub_path.as_deref().unwrap_or_default();
+        relative_path(text, &sub_path, errors);
+        if let Some(other) = mount.sub_path_expr.as_deref().filter(|other| !other.is_empty()) {
+            if !text.is_empty() {
+                let detail = "subPathExpr and subPath are mutually exclusive";
+                errors.invalid(&path.field("subPathExpr"), other, detail);
+            }
+            relative_path(other, &expression, errors);
         }
     }
 }
