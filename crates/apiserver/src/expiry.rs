@@ -58,6 +58,9 @@ fn last_seen(event: &Value) -> Option<jiff::Timestamp> {
 }
 
 #[cfg(test)]
+mod week;
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 
