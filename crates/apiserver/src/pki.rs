@@ -42,12 +42,12 @@ const SKEW: Duration = Duration::minutes(5);
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
     /// A file of the folder cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot use {}: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A key or certificate cannot be made, or one of the folder is broken.
     #[error("cannot make a certificate: {0}")]
@@ -175,10 +175,10 @@ impl Authority {
     }
 }
 
-pub(crate) fn at(path: &Path, source: io::Error) -> PkiError {
+pub(crate) fn at(path: &Path, reason: io::Error) -> PkiError {
     PkiError::File {
         path: path.to_owned(),
-        source,
+        reason,
     }
 }
 

@@ -157,10 +157,18 @@ impl DataDir {
                 bail!("{} has just been removed: try again", self.root.display())
             }
             Ok(mut lock) => {
-                lock.set_len(0)?;
-                lock.rewind()?;
-                serde_json::to_writer(&mut *lock, &ProcessId::own()?)?;
-                lock.flush()?;
+                if let Err(error) = note_holder(&mut lock) {
+                    // What was made only now, on a full disk say, is nobody's yet.
+                    if matches!(self.settings(), Ok(None)) {
+                        self.remove_traces()?;
+                    }
+                    return Err(error).with_context(|| {
+                        format!(
+                            "cannot write to the data folder {}: make room there, or choose another with --data-dir",
+                            self.root.display()
+                        )
+                    });
+                }
                 Ok(Lock(lock))
             }
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
@@ -194,8 +202,12 @@ impl DataDir {
         let path = self.root.join("cluster.json");
         match fs::read(&path) {
             Ok(bytes) => {
-                let settings: Settings = serde_json::from_slice(&bytes)
-                    .with_context(|| format!("{} is damaged", path.display()))?;
+                let settings: Settings = serde_json::from_slice(&bytes).with_context(|| {
+                    format!(
+                        "{} is damaged: put a copy in its place, or remove the folder to start anew",
+                        path.display()
+                    )
+                })?;
                 if settings.network > crate::network::LAST {
                     bail!(
                         "{} is damaged: there is no network {}",
@@ -287,6 +299,14 @@ impl DataDir {
     }
 }
 
+/// Writes down whose the lock is.
+fn note_holder(lock: &mut File) -> anyhow::Result<()> {
+    let own = serde_json::to_vec(&ProcessId::own()?)?;
+    lock.set_len(0)?;
+    lock.rewind()?;
+    Ok(lock.write_all(&own)?)
+}
+
 /// Whether this file is what the path leads to.
 fn is_at(file: &File, path: &Path) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
@@ -301,8 +321,10 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let write = || -> std::io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
+        // Its name would be told, which nobody knows.
+        let unnamed = |error: std::io::Error| std::io::Error::from(error.kind());
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unnamed)?;
+        file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())

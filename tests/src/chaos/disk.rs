@@ -12,8 +12,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Uid;
 use tempfile::TempDir;
 
-/// More than a cluster needs in a round.
-const SIZE: &str = "size=384m";
+/// MiB: more than a cluster needs in a round.
+const SIZE: u32 = 384;
 
 /// Where a cluster lives.
 pub struct Disk {
@@ -22,11 +22,16 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A new one.
+    /// A new one, which is large enough for a round.
     pub fn new() -> Self {
+        Self::of(SIZE)
+    }
+
+    /// A new one of so many MiB.
+    pub fn of(size: u32) -> Self {
         let folder = tempfile::Builder::new().prefix("coracle-chaos-").tempdir();
         let folder = folder.expect("a temporary folder");
-        let is_small = Uid::effective().is_root() && mount(folder.path());
+        let is_small = Uid::effective().is_root() && mount(folder.path(), size);
         if !is_small {
             eprintln!("no disk is filled: only root may mount a small one");
         }
@@ -71,6 +76,15 @@ impl Drop for Disk {
 /// What fills the disk; dropping it makes room.
 pub struct Ballast(PathBuf);
 
+impl Ballast {
+    /// Leaves so many bytes free.
+    pub fn leave(&self, free: u64) {
+        let file = File::options().write(true).open(&self.0).expect("the ballast");
+        let length = file.metadata().expect("the ballast").len();
+        file.set_len(length.saturating_sub(free)).expect("our own file");
+    }
+}
+
 impl Drop for Ballast {
     fn drop(&mut self) {
         // Where it cannot be removed, whoever needs the room says so.
@@ -79,7 +93,7 @@ impl Drop for Ballast {
 }
 
 /// Mounts a tmpfs that only this thread and its children see; `false`: the system does not let us.
-fn mount(folder: &Path) -> bool {
+fn mount(folder: &Path, size: u32) -> bool {
     let run = |args: &[&str]| {
         let mut command = Command::new("mount");
         let status = command.args(args).arg(folder).status();
@@ -91,5 +105,5 @@ fn mount(folder: &Path) -> bool {
     };
     unshare(CloneFlags::CLONE_NEWNS).is_ok()
         && private()
-        && run(&["-t", "tmpfs", "-o", SIZE, "coracle-chaos"])
+        && run(&["-t", "tmpfs", "-o", &format!("size={size}m"), "coracle-chaos"])
 }

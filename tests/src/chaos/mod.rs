@@ -5,7 +5,7 @@
 //! that the API acknowledged may be lost, the cluster must get to the state that was asked for, with exactly its
 //! processes, and every dropped request must have been inside something that was killed.
 
-mod disk;
+pub mod disk;
 mod harm;
 mod ledger;
 mod plan;

@@ -142,7 +142,9 @@ impl Cluster {
             version: apiserver::Version::default(),
         };
         let tls = authority.server(&[address.ip(), network.kubernetes_service().into()])?;
-        let api = ApiServer::start(Arc::new(store), config, directory.clone()).await?;
+        let api = ApiServer::start(Arc::new(store), config, directory.clone())
+            .await
+            .with_context(|| format!("the cluster in {} cannot start", data_dir.root().display()))?;
         let server = api.clone();
         let stop = serving.stop.clone();
         serving
