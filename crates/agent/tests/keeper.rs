@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -62,6 +62,14 @@ fn main() -> ExitCode {
             "nothing_is_lost_while_nobody_watches",
             nothing_is_lost_while_nobody_watches,
         ),
+        test(
+            "nobody_is_waited_for_without_end",
+            nobody_is_waited_for_without_end,
+        ),
+        test(
+            "a_container_needs_its_keeper_though_nobody_comes",
+            a_container_needs_its_keeper_though_nobody_comes,
+        ),
         test("descriptors_do_not_leak", descriptors_do_not_leak),
         test("an_abandoned_command_is_killed", an_abandoned_command_is_killed),
         test("privileges_are_given_up", privileges_are_given_up),
@@ -84,10 +92,31 @@ struct Keeper {
 
 impl Keeper {
     fn start() -> Self {
+        let (dir, listener) = Self::place();
+        Self::start_in(dir, listener, PATIENCE)
+    }
+
+    /// A keeper that stays so long where nobody needs it, and a client that has come before it.
+    fn awaited(patience: Duration) -> (Self, Client) {
+        let (dir, listener) = Self::place();
+        let client = Client::connect(dir.path());
+        (Self::start_in(dir, listener, patience), client)
+    }
+
+    fn place() -> (tempfile::TempDir, UnixListener) {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("socket")).unwrap();
+        (dir, listener)
+    }
+
+    fn start_in(dir: tempfile::TempDir, listener: UnixListener, patience: Duration) -> Self {
         let process = Command::new(std::env::current_exe().unwrap())
-            .args(["keeper", "--dir"])
+            .args([
+                "keeper",
+                "--patience-ms",
+                &patience.as_millis().to_string(),
+                "--dir",
+            ])
             .arg(dir.path())
             .stdin(Stdio::from(OwnedFd::from(listener)))
             .spawn()
@@ -96,12 +125,7 @@ impl Keeper {
     }
 
     fn connect(&self) -> Client {
-        let stream = UnixStream::connect(self.dir.path().join("socket")).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client {
-            lines: BufReader::new(stream.try_clone().unwrap()),
-            stream,
-        }
+        Client::connect(self.dir.path())
     }
 
     fn file(&self, container: &str, extension: &str) -> PathBuf {
@@ -120,6 +144,15 @@ struct Client {
 }
 
 impl Client {
+    fn connect(dir: &Path) -> Self {
+        let stream = UnixStream::connect(dir.join("socket")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            lines: BufReader::new(stream.try_clone().unwrap()),
+            stream,
+        }
+    }
+
     fn send(&mut self, request: &Request) {
         let mut line = serde_json::to_vec(request).unwrap();
         line.push(b'\n');
@@ -357,6 +390,26 @@ fn nothing_is_lost_while_nobody_watches() {
     keeper.end();
 }
 
+fn nobody_is_waited_for_without_end() {
+    let (dir, listener) = Keeper::place();
+    Keeper::start_in(dir, listener, Duration::ZERO).end();
+    // Somebody has come and gone, and nothing was started.
+    let (keeper, mut client) = Keeper::awaited(Duration::ZERO);
+    assert!(client.line().is_some());
+    drop(client);
+    keeper.end();
+}
+
+fn a_container_needs_its_keeper_though_nobody_comes() {
+    let (mut keeper, mut client) = Keeper::awaited(Duration::from_millis(50));
+    client.shell("web", "sleep 0.5; exit 7");
+    client.wait("web", |attempt| attempt.pid > 0);
+    drop(client);
+    assert!(keeper.process.wait().unwrap().success());
+    let attempt: Attempt = record::read(&keeper.file("web", "json")).unwrap();
+    assert_eq!(code(&attempt), 7);
+}
+
 fn descriptors_do_not_leak() {
     let keeper = Keeper::start();
     let mut client = keeper.connect();
@@ -569,7 +622,7 @@ fn a_sandbox_has_no_way_out() {
     let log = fs::read_to_string(keeper.file("web", "log")).unwrap();
     let said: String = log.lines().filter_map(|line| line.rsplit(' ').next()).collect();
     assert_eq!(said, "owngivenend", "{log}");
-    let is_there = |folder: &str| std::path::Path::new(folder).join("new").exists();
+    let is_there = |folder: &str| Path::new(folder).join("new").exists();
     assert_eq!(
         [is_there(&own), is_there(&given), is_there(&other)],
         [true, false, false]

@@ -50,6 +50,8 @@ pub struct Container {
     /// How the main process ended; the attempt ends when the others are gone too.
     ended: Option<Exit>,
     stop: Option<Stop>,
+    /// Whether the attempt is on disk as it is.
+    is_on_record: bool,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,7 @@ impl Container {
             cgroup: Cgroup::default(),
             ended: None,
             stop: None,
+            is_on_record: false,
         };
         if let Err(error) = container.spawn_on_record(pod) {
             cgroup::remove(pod, &container.start.container);
@@ -210,9 +213,11 @@ impl Container {
         record::file(pod, &self.attempt.container, self.attempt.attempt, "json")
     }
 
-    fn write_record(&self, pod: &Path) {
+    fn write_record(&mut self, pod: &Path) {
         let path = self.record(pod);
-        if let Err(error) = record::write(&path, &self.attempt) {
+        let written = record::write(&path, &self.attempt);
+        self.is_on_record = written.is_ok();
+        if let Err(error) = written {
             super::say(format_args!("cannot write {}: {error}", path.display()));
         }
     }
@@ -235,6 +240,11 @@ impl Container {
     /// Whether any process of it may be left.
     pub fn is_alive(&self) -> bool {
         self.attempt.exit.is_none()
+    }
+
+    /// Whether its end is on disk.
+    pub fn is_on_record(&self) -> bool {
+        self.is_on_record
     }
 
     /// How it ended; 0 while it runs.

@@ -17,6 +17,7 @@ mod connection;
 mod container;
 pub mod landlock;
 mod log;
+mod patience;
 pub mod protocol;
 pub mod record;
 mod supervisor;
@@ -29,6 +30,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -45,6 +47,9 @@ pub struct Args {
     /// The pod's folder.
     #[arg(long)]
     dir: PathBuf,
+    /// How long to wait for an agent while no container runs, in milliseconds.
+    #[arg(long, default_value_t = 600_000)]
+    patience_ms: u64,
     /// Instead of keeping a pod, take standard input as the controlling terminal and become this command.
     #[arg(last = true)]
     command: Vec<OsString>,
@@ -53,7 +58,7 @@ pub struct Args {
 /// Keeps the pod of a folder; standard input is the listening socket. Returns when everything is over.
 pub fn main(args: Args) -> ExitCode {
     let result = match args.command.split_first() {
-        None => keep(&args.dir),
+        None => keep(&args.dir, Duration::from_millis(args.patience_ms)),
         Some((program, rest)) => terminal::become_command(program, rest),
     };
     match result {
@@ -70,7 +75,7 @@ fn say(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "keeper: {text}");
 }
 
-fn keep(dir: &Path) -> io::Result<()> {
+fn keep(dir: &Path, patience: Duration) -> io::Result<()> {
     process::close_inherited()?;
     // Fails only where it leads a session already.
     let _ = nix::unistd::setsid();
@@ -83,7 +88,7 @@ fn keep(dir: &Path) -> io::Result<()> {
     let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
     listener.set_nonblocking(true)?;
     write_identity(dir)?;
-    supervisor::Supervisor::new(dir.to_owned(), listener, child_signals).run()
+    supervisor::Supervisor::new(dir.to_owned(), listener, child_signals, patience).run()
 }
 
 fn write_identity(dir: &Path) -> io::Result<()> {

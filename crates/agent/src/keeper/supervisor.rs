@@ -19,6 +19,7 @@ use super::confine;
 use super::connection::Connection;
 use super::container::{Container, exit_code};
 use super::log::Stream;
+use super::patience::Patience;
 use super::protocol::{Exec, ExecResult, Request, State};
 use super::terminal;
 use crate::process;
@@ -37,6 +38,7 @@ pub struct Supervisor {
     execs: BTreeMap<i32, RunningExec>,
     /// Since when it is to exit.
     exiting: Option<Instant>,
+    patience: Patience,
 }
 
 #[derive(Debug)]
@@ -58,8 +60,9 @@ enum Source {
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
 impl Supervisor {
-    /// A keeper without containers. `listener` and `child_signals` (of SIGCHLD) must not block.
-    pub fn new(pod: PathBuf, listener: UnixListener, child_signals: SignalFd) -> Self {
+    /// A keeper without containers, which waits `patience` for an agent. `listener` and `child_signals` (of SIGCHLD) must not
+    /// block.
+    pub fn new(pod: PathBuf, listener: UnixListener, child_signals: SignalFd, patience: Duration) -> Self {
         Self {
             pod,
             own_pid: nix::unistd::getpid().as_raw(),
@@ -70,10 +73,11 @@ impl Supervisor {
             containers: BTreeMap::new(),
             execs: BTreeMap::new(),
             exiting: None,
+            patience: Patience::new(patience, Instant::now()),
         }
     }
 
-    /// Runs until it is told to exit and everything it started is gone.
+    /// Runs until it is told to exit, or nobody needs it any more, and everything it started is gone.
     pub fn run(mut self) -> io::Result<()> {
         while !self.exiting.is_some_and(|since| self.is_idle(since)) {
             for source in self.wait()? {
@@ -94,8 +98,20 @@ impl Supervisor {
                 }
             }
             self.advance();
+            self.lose_patience(Instant::now());
         }
         Ok(())
+    }
+
+    /// What is not on disk is kept for an agent however long it stays away.
+    fn lose_patience(&mut self, now: Instant) {
+        let is_needed = |container: &Container| container.is_alive() || !container.is_on_record();
+        let is_needed = !self.connections.is_empty() || self.containers.values().any(is_needed);
+        self.patience.note(is_needed, now);
+        if self.exiting.is_none() && self.patience.end().is_some_and(|end| end <= now) {
+            super::say(format_args!("no agent has come and no container runs: ending"));
+            self.exiting = Some(now);
+        }
     }
 
     fn is_idle(&self, since: Instant) -> bool {
@@ -156,7 +172,11 @@ impl Supervisor {
             .values()
             .filter_map(|container| container.due(now))
             .min();
-        let due = due.or_else(|| self.exiting.map(|_| now + Duration::from_millis(20)));
+        let idle = match self.exiting {
+            None => self.patience.end(),
+            Some(_) => due.is_none().then(|| now + Duration::from_millis(20)),
+        };
+        let due = due.into_iter().chain(idle).min();
         match due {
             // Rounded up, so that it does not spin for the last fraction of a millisecond.
             Some(due) => {
