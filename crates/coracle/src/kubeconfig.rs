@@ -95,6 +95,7 @@ fn write(path: &Path, file: &Mapping) -> anyhow::Result<()> {
     // A symlink stays one: the file behind it is what is replaced.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     write_private(&path, serde_yaml::to_string(file)?.as_bytes())
+        .context("the kubeconfig cannot be written: choose another file with --kubeconfig FILE")
 }
 
 /// The certificate by which the cluster `name` is known: no two clusters have the same.

@@ -30,28 +30,28 @@ pub struct Entry {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {reason}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// It is not a list of images.
-    #[error("{path} is not a list of images: {source}")]
+    #[error("{path} is not a list of images: {reason}")]
     Parse {
         /// The file.
         path: PathBuf,
         /// Why, with line and column.
-        source: serde_yaml::Error,
+        reason: serde_yaml::Error,
     },
     /// It cannot be written.
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}: {reason}")]
     Write {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The name of an image to be added is malformed.
     #[error(
@@ -68,19 +68,19 @@ pub fn list(path: &Path) -> Result<Vec<Entry>, FileError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => {
+        Err(reason) => {
             return Err(FileError::Read {
                 path: path.to_owned(),
-                source,
+                reason,
             });
         }
     };
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    serde_yaml::from_str(&text).map_err(|source| FileError::Parse {
+    serde_yaml::from_str(&text).map_err(|reason| FileError::Parse {
         path: path.to_owned(),
-        source,
+        reason,
     })
 }
 
@@ -128,9 +128,9 @@ fn replace(path: &Path, entries: &[Entry]) -> Result<(), FileError> {
         file.sync_all()?;
         fs::rename(temporary, path)
     };
-    write().map_err(|source| FileError::Write {
+    write().map_err(|reason| FileError::Write {
         path: path.to_owned(),
-        source,
+        reason,
     })
 }
 
