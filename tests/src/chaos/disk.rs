@@ -12,9 +12,6 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Uid;
 use tempfile::TempDir;
 
-/// MiB: more than a cluster needs in a round.
-const SIZE: u32 = 384;
-
 /// Where a cluster lives.
 pub struct Disk {
     folder: TempDir,
@@ -22,11 +19,6 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A new one, which is large enough for a round.
-    pub fn new() -> Self {
-        Self::of(SIZE)
-    }
-
     /// A new one of so many MiB.
     pub fn of(size: u32) -> Self {
         let folder = tempfile::Builder::new().prefix("coracle-chaos-").tempdir();

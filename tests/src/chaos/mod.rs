@@ -33,6 +33,9 @@ use crate::{Cluster, Options};
 /// Decks of acts in a round of the long form.
 const DECKS: u32 = 5;
 
+/// MiB of the disk that it lives on: more than a cluster needs in a round.
+const DISK: u32 = 384;
+
 /// One round on a cluster of its own; the short form has one deck of acts.
 pub fn round(seed: u64, short: bool) -> Verdict {
     let begin = Instant::now();
@@ -48,7 +51,7 @@ pub fn round(seed: u64, short: bool) -> Verdict {
 }
 
 fn play(verdict: &mut Verdict, decks: u32) {
-    let disk = Disk::new();
+    let disk = Disk::of(DISK);
     let mut cluster = Cluster::start_with(Options {
         nodes: plan::NODES,
         within: Some(disk.path().to_owned()),

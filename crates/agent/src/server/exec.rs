@@ -329,7 +329,12 @@ mod tests {
             stream.readable().await.unwrap();
         });
         let kind = |result: &io::Result<ExecResult>| result.as_ref().err().map(io::Error::kind);
-        assert_eq!(kind(&closed), Some(io::ErrorKind::ConnectionReset));
+        // Which of them depends on whether the request was written before the end was there.
+        let broken = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+        assert!(
+            kind(&closed).is_some_and(|kind| broken.contains(&kind)),
+            "{closed:?}"
+        );
         assert_eq!(told(closed), missing);
 
         drop(listener);
