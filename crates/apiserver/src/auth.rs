@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::pki::SERVER_NAMES;
-use crate::status::Failure;
+use crate::status::{Failure, Subject};
 
 /// Who asks. The doors put it into a request's extensions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,4 +113,28 @@ fn is_ours(host: &[u8]) -> bool {
         Ok::<IpAddr, _>(address) => address.is_loopback(),
         Err(_) => SERVER_NAMES.iter().any(|name| host.eq_ignore_ascii_case(name)),
     }
+}
+
+/// Refuses to act for somebody else: whoever asks for that counts on that other's permissions, and there are none.
+pub(crate) fn check_impersonation(headers: &HeaderMap) -> Result<(), Failure> {
+    let names = [
+        ("impersonate-user", "users"),
+        ("impersonate-group", "groups"),
+        ("impersonate-uid", "uids"),
+    ];
+    let mut named = names
+        .into_iter()
+        .filter_map(|(header, kind)| Some((headers.get(header)?, kind)));
+    let Some((name, kind)) = named.next() else {
+        return Ok(());
+    };
+    Err(Failure::Forbidden {
+        subject: Subject {
+            group: String::new(),
+            kind: kind.to_owned(),
+            name: name.to_str().unwrap_or_default().to_owned(),
+        },
+        why: "impersonation is not supported".to_owned(),
+        causes: Vec::new(),
+    })
 }

@@ -57,6 +57,7 @@ mod tracking;
 mod update;
 mod watch;
 mod write;
+mod yaml;
 
 pub use allocate::Network;
 pub use auth::Identity;

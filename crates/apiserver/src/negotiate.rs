@@ -6,6 +6,7 @@
 use http::{HeaderMap, header};
 
 use crate::status::Failure;
+use crate::yaml;
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,9 @@ pub(crate) fn form(headers: &HeaderMap) -> Result<Form, Failure> {
     let mut any = false;
     for media in accepted(headers) {
         any = true;
-        let json = ["application/json", "application/*", "*/*"].contains(&media.name.as_str());
+        // YAML is made of JSON on the way out.
+        let json = ["application/json", "application/*", "*/*", yaml::MEDIA_TYPE];
+        let json = json.contains(&media.name.as_str());
         if !json {
             continue;
         }

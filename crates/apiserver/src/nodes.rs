@@ -3,6 +3,7 @@
 //! Flows in: `pods/NAME/log`, `exec`, `attach` and `portforward`, and `nodes/NAME/proxy`. Flows out: whatever the agent says. The client's own request is handed
 //! on, its upgrade included, so that the agent speaks with the client: nothing is proxied here.
 
+use api::validation::{Errors, Path};
 use http::Uri;
 use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -12,7 +13,7 @@ use tower::Service;
 use crate::body::{Body, BoxError, Request, Response};
 use crate::call::Call;
 use crate::object::{Object, meta_str};
-use crate::status::Failure;
+use crate::status::{Failure, Subject};
 
 /// An agent's answers to the kubelet's paths: `/containerLogs/{ns}/{pod}/{container}`, the same with `exec` and `attach`,
 /// and `/portForward/{ns}/{pod}`, with the client's query.
@@ -55,6 +56,41 @@ pub(crate) async fn ports(call: &Call, request: Request) -> Result<Response, Fai
     let pod = pod(call).await?;
     let (namespace, name) = (call.namespace().unwrap_or_default(), call.name()?);
     forward(call, &pod, request, &format!("/portForward/{namespace}/{name}")).await
+}
+
+/// Serves `pods/NAME/log`.
+pub(crate) async fn log(call: &Call, request: Request) -> Result<Response, Failure> {
+    check_log_options(call)?;
+    container(call, request, "containerLogs").await
+}
+
+fn check_log_options(call: &Call) -> Result<(), Failure> {
+    let mut errors = Errors::default();
+    let too_few = "must be greater than 0";
+    let limit = call.query.number("limitBytes")?;
+    if let Some(limit) = limit.filter(|limit| *limit < 1) {
+        errors.invalid(&Path::ROOT.field("limitBytes"), &limit, too_few);
+    }
+    match (call.query.number("sinceSeconds")?, call.query.get("sinceTime")) {
+        (Some(_), Some(_)) => {
+            let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+            errors.forbidden(&Path::ROOT, why);
+        }
+        (Some(seconds), None) if seconds < 1 => {
+            errors.invalid(&Path::ROOT.field("sinceSeconds"), &seconds, too_few);
+        }
+        _ => {}
+    }
+    let causes = errors.into_verdict().causes;
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let subject = Subject {
+        group: String::new(),
+        kind: "PodLogOptions".to_owned(),
+        name: call.name()?.to_owned(),
+    };
+    Err(Failure::Invalid { subject, causes })
 }
 
 /// Serves `nodes/NAME/proxy/PATH`: the agent is asked for the path itself.

@@ -18,7 +18,7 @@ use crate::server::Core;
 use crate::status::Failure;
 use crate::{
     binding, compress, create, delete, eviction, finalize, get, list, metrics, nodes, patch, proxy, review,
-    scale, token, update, watch,
+    scale, token, update, watch, yaml,
 };
 
 /// Serves a request. Boxed, for the future of all verbs together is large.
@@ -26,7 +26,11 @@ pub(crate) fn handle(core: Arc<Core>, request: Request) -> BoxFuture<'static, Re
     Box::pin(async move {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let compressed = compress::is_accepted(request.headers());
+        let in_yaml = yaml::is_wanted(request.headers());
         let mut response = route(core, request).await.unwrap_or_else(Failure::into_response);
+        if in_yaml {
+            response = yaml::instead_of_json(response).await;
+        }
         if compressed {
             response = compress::large(response).await;
         }
@@ -42,6 +46,7 @@ async fn route(core: Arc<Core>, mut request: Request) -> Result<Response, Failur
         return read_only(&request, health(name, &Query::parse(request.uri().query())));
     }
     let identity = identify(&core, &mut request).await?;
+    auth::check_impersonation(request.headers())?;
     match path {
         Path::Object(path) if asks_for_definitions(&path) => read_only(&request, no_definitions(&core)),
         Path::Object(path) => match review::at(&path) {
@@ -240,7 +245,7 @@ async fn subresource(call: Call, part: &str, request: Request) -> Result<Respons
         (Subresource::Eviction, Method::POST) => eviction::evict(&call, request.into_body()).await,
         (Subresource::Finalize, Method::PUT) => finalize::finalize(&call, request.into_body()).await,
         (Subresource::Token, Method::POST) => token::issue(&call, request.into_body()).await,
-        (Subresource::Log, Method::GET) => nodes::container(&call, request, "containerLogs").await,
+        (Subresource::Log, Method::GET) => nodes::log(&call, request).await,
         (Subresource::Exec, Method::GET | Method::POST) => nodes::container(&call, request, "exec").await,
         (Subresource::Attach, Method::GET | Method::POST) => nodes::container(&call, request, "attach").await,
         (Subresource::PortForward, Method::GET | Method::POST) => nodes::ports(&call, request).await,

@@ -77,7 +77,7 @@ pub(crate) enum Failure {
     #[error("the server does not allow this method on the requested resource")]
     MethodNotAllowed,
     /// 406
-    #[error("only the following media types are accepted: application/json")]
+    #[error("only the following media types are accepted: application/json, application/yaml")]
     NotAcceptable,
     /// 408: the body does not come.
     #[error("Timeout: the body of the request did not arrive within {} s", .0.as_secs())]

@@ -25,6 +25,7 @@ use crate::resource::Resource;
 use crate::selector::Filter;
 use crate::status::Failure;
 use crate::table::{self, Include, TableWatch};
+use crate::yaml;
 
 /// How often a client that wants bookmarks gets one.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -94,6 +95,10 @@ impl Lines {
 
 /// Serves a watch on a collection, or on one object by its name.
 pub(crate) async fn watch(call: Call) -> Result<Response, Failure> {
+    if yaml::is_wanted(&call.headers) {
+        // There is no telling where one event ends and the next begins.
+        return Err(Failure::NotAcceptable);
+    }
     if call.core.stop.is_cancelled() {
         return Err(Failure::Unavailable("the server is stopping".to_owned()));
     }

@@ -72,7 +72,12 @@ impl Door {
             .method(method)
             .uri(path)
             .header("content-type", media);
-        let response = self.send(request.body(full(body.to_owned())).unwrap()).await;
+        self.answer(request.body(full(body.to_owned())).unwrap()).await
+    }
+
+    /// Sends a request as the admin, and reads the whole answer.
+    pub async fn answer(&self, request: Request<Body>) -> (StatusCode, Value) {
+        let response = self.send(request).await;
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (

@@ -291,6 +291,27 @@ async fn what_the_server_tells_of_itself_can_only_be_read() {
 }
 
 #[tokio::test]
+async fn nobody_acts_for_somebody_else() {
+    let door = Door::open().await;
+    for (header, name, who) in [
+        ("impersonate-user", "bob", "users \"bob\""),
+        ("impersonate-group", "staff", "groups \"staff\""),
+    ] {
+        let request = Request::get(PODS).header(header, name);
+        let (status, refused) = door
+            .answer(request.body(coracle_apiserver::full("")).unwrap())
+            .await;
+        assert_eq!(
+            (status, &refused["message"]),
+            (
+                StatusCode::FORBIDDEN,
+                &json!(format!("{who} is forbidden: impersonation is not supported"))
+            )
+        );
+    }
+}
+
+#[tokio::test]
 async fn there_are_no_definitions_of_custom_kinds() {
     let door = Door::open().await;
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";

@@ -7,6 +7,38 @@ use serde_json::{Value, json};
 use crate::door::{DEPLOYMENTS, Door, PODS, bind, deployment, pod};
 
 #[tokio::test]
+async fn options_of_logs_are_checked() {
+    let door = Door::open().await;
+    door.make(PODS, &pod("a")).await;
+    bind(&door, "a").await;
+    let log = |query: &str| format!("{PODS}/a/log?{query}");
+    for (query, why) in [
+        (
+            "sinceSeconds=0",
+            "sinceSeconds: Invalid value: 0: must be greater than 0",
+        ),
+        (
+            "limitBytes=0",
+            "limitBytes: Invalid value: 0: must be greater than 0",
+        ),
+        (
+            "sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z",
+            "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+        ),
+    ] {
+        let (status, refused) = door.get(&log(query)).await;
+        assert_eq!(
+            (status, &refused["message"]),
+            (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                &json!(format!("PodLogOptions \"a\" is invalid: {why}"))
+            )
+        );
+    }
+    assert_eq!(door.get(&log("sinceSeconds=1")).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn scale_is_an_object_of_its_own() {
     let door = Door::open().await;
     let web = door.make(DEPLOYMENTS, &deployment("web")).await;

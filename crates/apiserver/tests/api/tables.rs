@@ -1,6 +1,6 @@
 //! Tables and lists of metadata.
 
-use http::Request;
+use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
@@ -22,6 +22,38 @@ async fn get_as(door: &Door, path: &str, accept: &str) -> Value {
         .unwrap()
         .to_bytes();
     serde_json::from_slice(&bytes).unwrap()
+}
+
+#[tokio::test]
+async fn answers_in_yaml() {
+    let door = Door::open().await;
+    door.make(CONFIG_MAPS, &config_map("a", json!({}))).await;
+    let ask = async |path: &str| {
+        let request = || {
+            let request = Request::get(path).header("accept", "application/yaml");
+            request.body(coracle_apiserver::full("")).unwrap()
+        };
+        let media = door.send(request()).await.headers()["content-type"].clone();
+        let (status, text) = door.answer(request()).await;
+        (status, media, text.as_str().unwrap_or_default().to_owned())
+    };
+    let one = format!("{CONFIG_MAPS}/a");
+    let (status, media, text) = ask(&one).await;
+    assert_eq!(
+        (status, media.as_bytes()),
+        (StatusCode::OK, &b"application/yaml"[..])
+    );
+    assert!(
+        text.contains("kind: ConfigMap\n") && text.contains("data:\n  a: '1'\n"),
+        "{text}"
+    );
+    let (_, _, list) = ask(CONFIG_MAPS).await;
+    assert!(list.contains("kind: ConfigMapList\n"), "{list}");
+    let (status, _, missing) = ask(&format!("{CONFIG_MAPS}/b")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(missing.contains("reason: NotFound\n"), "{missing}");
+    let (status, _, _) = ask(&format!("{CONFIG_MAPS}?watch=true")).await;
+    assert_eq!(status, StatusCode::NOT_ACCEPTABLE);
 }
 
 #[tokio::test]
