@@ -119,17 +119,21 @@ fn messages_go_on_where_they_were() {
 fn a_connection_leaves_a_backend_that_the_next_balancer_does_not_know() {
     let (a, b) = (Server::new(), Server::new());
     let balancer = Balancer::to(&[&a]);
-    let (mut idle, mut busy) = (balancer.client(), balancer.client());
-    for client in [&mut idle, &mut busy] {
+    // One after the other: the second one's backend connection must not come before the first one's.
+    let served = || {
+        let mut client = balancer.client();
         client.say(GET);
-        let mut served = a.accept();
-        served.hear(GET);
-        served.say(OK);
+        let mut server = a.accept();
+        server.hear(GET);
+        server.say(OK);
         client.hear(OK);
-        // Its server's end must outlive this.
-        std::mem::forget(served);
-    }
+        (client, server)
+    };
+    let (mut idle, _idle_server) = served();
+    let (mut busy, mut busy_server) = served();
     busy.say(GET);
+    // A request that the balancer has not read yet leaves its connection idle, and free to move.
+    busy_server.hear(GET);
     let balancer = balancer.handed_over_to(&[&b]);
     idle.say(GET);
     let mut served = b.accept();
