@@ -307,7 +307,7 @@ kind: Service
 metadata: {{name: {name}}}
 spec:
   selector: {{app: {name}}}
-  ports: [{{port: 80}}]
+  ports: [{{port: 8080, targetPort: 80}}]
 "
     )
 }
