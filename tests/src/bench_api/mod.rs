@@ -85,13 +85,13 @@ pub async fn round(target: &Target, plan: &Plan) -> Result<Vec<Figure>, Error> {
     figures.push(Figure::new("start until /readyz, ms", small.start_ms()));
     pods::nodes_ready(&small).await?;
     figures.push(Figure::new("memory with 0 pods, MiB", small.memory()?));
-    figures.extend(load::creates_and_gets(&small, plan).await?);
-    figures.extend(watchers::measure(&small, plan).await?);
     for replicas in plan.rollouts {
         figures.extend(pods::rollout(&small, replicas).await?);
         let what = format!("memory after {replicas} pods, MiB");
         figures.push(Figure::new(what, small.memory()?));
     }
+    figures.extend(load::creates_and_gets(&small, plan).await?);
+    figures.extend(watchers::measure(&small, plan).await?);
     small.stop()?;
 
     let large = target.start(target::Size::Large).await?;
