@@ -154,7 +154,7 @@ impl Silent {
             match wires.receive(core, scratch) {
                 Received::Nothing => {}
                 Received::Bytes(count) => {
-                    if wires.deliver(&scratch[..count]).is_err() {
+                    if wires.deliver(&scratch[..count], false).is_err() {
                         return Step::Close;
                     }
                     return self.opaque(wires, core);

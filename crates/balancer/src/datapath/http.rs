@@ -145,7 +145,9 @@ impl Http {
         if waits && !exchange.awaits_response() {
             wires.answered(core.micros.saturating_sub(self.asked));
         }
-        if wires.deliver(&scratch[..used]).is_err() {
+        // The next turn closes the connection then.
+        let last = next != Next::Opaque && exchange.response_complete() && !exchange.persistent();
+        if wires.deliver(&scratch[..used], last).is_err() {
             return Step::Abort;
         }
         if next == Next::Opaque {

@@ -50,13 +50,7 @@ impl Tunnel {
             Ok(progress) => progress,
             Err(step) => return step,
         };
-        let Some(leg) = &mut wires.leg else {
-            return Step::Progress;
-        };
-        if leg.socket.is_shut() && wires.client.is_shut() {
-            return Step::Close;
-        }
-        if answered || asked {
+        if wires.leg.is_none() || answered || asked {
             Step::Progress
         } else {
             Step::Blocked
@@ -71,7 +65,9 @@ impl Tunnel {
         }
         match wires.receive(core, scratch) {
             Received::Bytes(count) => {
-                wires.deliver(&scratch[..count]).map_err(|_| Step::Abort)?;
+                // A read that fills the buffer has left some.
+                let last = count < scratch.len() && wires.is_backend_ending();
+                wires.deliver(&scratch[..count], last).map_err(|_| Step::Abort)?;
                 return Ok(true);
             }
             Received::Broken if wires.is_unused() => {
@@ -94,6 +90,10 @@ impl Tunnel {
             if wires.is_overdue() {
                 wires.drop_leg(End::Cut);
                 return Err(Ending::gracefully());
+            }
+            if wires.leg.as_ref().is_some_and(|leg| leg.socket.is_shut()) {
+                // Both ways have ended: closing says so.
+                return Err(Step::Close);
             }
             wires.client.shut();
             return Ok(true);
@@ -129,6 +129,9 @@ impl Tunnel {
             wires.await_end(core);
         }
         let ended = wires.client.is_ended() && wires.to_backend.is_empty();
+        if ended && wires.client.is_shut() {
+            return Err(Step::Close);
+        }
         Ok((ended && wires.shut_backend()) || flushed)
     }
 }

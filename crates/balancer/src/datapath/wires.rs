@@ -3,6 +3,7 @@
 //! Flows in: bytes for either end. Flows out: the same bytes to its socket, the rest held back until the socket takes
 //! them. Finds a backend, retries elsewhere as long as nothing has been sent, and waits when there is none.
 
+mod back;
 mod ended;
 mod estate;
 mod leg;
@@ -17,7 +18,7 @@ use super::backend::{Backend, End, Lease};
 use super::core::Core;
 use super::counters::{Counter, Tally};
 use super::held::Held;
-use super::socket::{INTEREST, Received, Socket};
+use super::socket::{INTEREST, Socket};
 use super::table::Route;
 use super::worker::{Side, token};
 
@@ -311,40 +312,6 @@ impl Wires {
         shut.is_some()
     }
 
-    /// Whether an end of the backend's stream would come too early for the client, because the backend's time is over.
-    pub fn is_overdue(&self) -> bool {
-        !self.client.is_ended() && self.backend().is_some_and(|backend| backend.is_overdue())
-    }
-
-    /// Sends bytes to the client, or holds them back.
-    pub fn deliver(&mut self, bytes: &[u8]) -> Result<(), Errno> {
-        let sent = if self.to_client.is_empty() {
-            self.client.send(bytes)?
-        } else {
-            0
-        };
-        self.to_client.push(&bytes[sent..]);
-        Ok(())
-    }
-
-    /// Sends what is held back for the client. True if something went out.
-    pub fn flush_client(&mut self) -> Result<bool, Errno> {
-        if self.to_client.is_empty() {
-            return Ok(false);
-        }
-        let sent = self.client.send(self.to_client.pending())?;
-        self.to_client.consume(sent);
-        Ok(sent > 0)
-    }
-
-    /// Reads from the backend.
-    pub fn receive(&mut self, core: &Core, scratch: &mut [u8]) -> Received {
-        match &mut self.leg {
-            Some(leg) => leg.receive(core.now, scratch),
-            None => Received::Nothing,
-        }
-    }
-
     /// A request begins: it counts for the backend that takes its first byte.
     pub fn asking(&mut self) {
         self.asking = true;
@@ -356,13 +323,6 @@ impl Wires {
         self.breaker = self.backend().cloned();
         self.asking = true;
         self.broken(core, End::Replayed);
-    }
-
-    /// The head of the answer has come, so long after the request.
-    pub fn answered(&self, microseconds: u64) {
-        if let Some(leg) = &self.leg {
-            leg.lease.tally().responded(microseconds);
-        }
     }
 
     /// Its route has changed, or is gone. True if it has something to do about it.
