@@ -10,12 +10,18 @@ cd "$(dirname "$0")/.."
 
 say() { printf '\n== %s\n' "$*"; }
 
+# "unit" or "end-to-end". Everything is built for either: for a part of the packages, dependencies would have other features,
+# and be built once more.
 run_tests() {
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --no-tests=pass "$@"
+        local which='package(coracle-tests)'
+        [ "$1" = end-to-end ] || which="not $which"
+        cargo nextest run --workspace --locked --filterset "$which"
     else
+        local which=(--package coracle-tests)
+        [ "$1" = end-to-end ] || which=(--workspace --exclude coracle-tests)
         # One at a time: the end-to-end tests judge how load is answered.
-        cargo test "$@" -- --test-threads=1
+        cargo test "${which[@]}" --locked -- --test-threads=1
     fi
 }
 
@@ -26,7 +32,7 @@ say "clippy"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
 say "build"
-cargo build --workspace --locked
+cargo build --workspace --all-targets --locked
 
 if cargo deny --version >/dev/null 2>&1; then
     say "dependencies: licences, bans, sources"
@@ -57,7 +63,7 @@ look_into_advisories() {
 look_into_advisories
 
 say "unit tests"
-run_tests --workspace --exclude coracle-tests --locked
+run_tests unit
 
 if [ "${1-}" = --quick ]; then
     say "the end-to-end tests are left out"
@@ -65,5 +71,5 @@ if [ "${1-}" = --quick ]; then
 fi
 scripts/install.sh
 say "end-to-end tests"
-run_tests --package coracle-tests --locked
+run_tests end-to-end
 say "all passed"

@@ -68,6 +68,25 @@ async fn a_second_family_is_refused_where_it_is_required() {
 }
 
 #[tokio::test]
+async fn a_family_that_the_cluster_has_not_is_refused() {
+    let door = Door::open().await;
+    let six = |more: Value| {
+        let mut spec = json!({ "ipFamilies": ["IPv6"], "ports": [{ "port": 80 }] });
+        spec.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        service("six", spec)
+    };
+    let (status, refused) = door.post(SERVICES, &six(json!({}))).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        refused["message"],
+        "Service \"six\" is invalid: spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster"
+    );
+    door.make(SERVICES, &six(json!({ "clusterIP": "None" }))).await;
+}
+
+#[tokio::test]
 async fn every_type_gets_what_it_has() {
     let door = Door::open().await;
     let plain = door

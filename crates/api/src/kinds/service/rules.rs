@@ -187,14 +187,20 @@ fn policies(spec: &ServiceSpec, kind: &str, path: &Path<'_>, errors: &mut Errors
             &values,
         );
     }
-    let policies = ["SingleStack", "PreferDualStack", "RequireDualStack"];
+    ip_families(spec, kind, path, errors);
+}
+
+/// This cluster has IPv4 alone.
+fn ip_families(spec: &ServiceSpec, kind: &str, path: &Path<'_>, errors: &mut Errors) {
+    // Of a headless Service without a selector nothing is allocated; upstream lets it have both families anywhere.
+    let is_bare =
+        spec.cluster_ip.as_deref() == Some("None") && spec.selector.as_ref().is_none_or(BTreeMap::is_empty);
+    let is_allocated = kind != "ExternalName" && !is_bare;
     if let Some(policy) = spec.ip_family_policy.as_deref() {
         let path = path.field("ipFamilyPolicy");
+        let policies = ["SingleStack", "PreferDualStack", "RequireDualStack"];
         errors.one_of(&path, Some(policy), &policies);
-        // Of a headless Service without a selector nothing is allocated; upstream lets it have both families anywhere.
-        let is_bare = spec.cluster_ip.as_deref() == Some("None")
-            && spec.selector.as_ref().is_none_or(BTreeMap::is_empty);
-        if policy == "RequireDualStack" && kind != "ExternalName" && !is_bare {
+        if policy == "RequireDualStack" && is_allocated {
             errors.invalid(
                 &path,
                 policy,
@@ -206,6 +212,8 @@ fn policies(spec: &ServiceSpec, kind: &str, path: &Path<'_>, errors: &mut Errors
     for (index, family) in spec.ip_families.iter().flatten().enumerate() {
         if !["IPv4", "IPv6"].contains(&family.as_str()) {
             errors.not_supported(&families.index(index), family, &["IPv4", "IPv6"]);
+        } else if family == "IPv6" && is_allocated {
+            errors.invalid(&families.index(index), family, "not configured on this cluster");
         }
     }
 }
