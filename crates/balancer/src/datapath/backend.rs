@@ -5,7 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::counters::{Counter, Tally};
+use super::shared;
 use super::table::{Endpoint, Offer};
+
+/// A crash breaks connections before anybody can take the backend out of service: those of so many milliseconds before the
+/// drain belong to it.
+const CRASH: u64 = 1000;
 
 /// How a connection to a backend ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +47,8 @@ pub struct Backend {
     moved: AtomicU32,
     finished: AtomicU32,
     cut: AtomicU32,
+    /// When it last broke a connection, in milliseconds on the datapath's clock.
+    broke: AtomicU64,
     /// Says that something has changed.
     notify: Arc<dyn Fn() + Send + Sync>,
 }
@@ -57,11 +64,11 @@ pub struct BackendStatus {
     pub state: BackendState,
     /// Connections now, those being opened included.
     pub open: u32,
-    /// Connections that went on elsewhere since it began to drain.
+    /// Connections that went on elsewhere since it began to drain, or just before: see [`CRASH`].
     pub moved: u32,
     /// Connections that ended by themselves since it began to drain.
     pub finished: u32,
-    /// Connections that were cut since it began to drain: see [`End::Cut`].
+    /// Connections that were cut since then: see [`End::Cut`].
     pub cut: u32,
 }
 
@@ -91,6 +98,7 @@ impl Backend {
             moved: AtomicU32::new(0),
             finished: AtomicU32::new(0),
             cut: AtomicU32::new(0),
+            broke: AtomicU64::new(0),
             notify,
         }
     }
@@ -138,10 +146,25 @@ impl Backend {
         if !draining {
             self.answers();
         } else {
-            for count in [&self.moved, &self.finished, &self.cut] {
-                count.store(0, Ordering::Relaxed);
-            }
+            self.finished.store(0, Ordering::Relaxed);
+            self.forget_old_breaks();
         }
+    }
+
+    /// Begins the counts of broken connections anew, unless the last of them belongs to what happens now.
+    fn forget_old_breaks(&self) {
+        if shared::micros() / 1000 - self.broke.load(Ordering::Relaxed) > CRASH {
+            self.moved.store(0, Ordering::Relaxed);
+            self.cut.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A connection was broken, not ended.
+    fn breaks(&self) {
+        if !self.draining.load(Ordering::Relaxed) {
+            self.forget_old_breaks();
+        }
+        self.broke.store(shared::micros() / 1000, Ordering::Relaxed);
     }
 
     /// It refused a connection, or broke one without a word: prefer others for a while.
@@ -208,6 +231,9 @@ impl Lease {
             End::Cut => (Some(&backend.cut), Some(Counter::Cut)),
             End::Refused => (None, Some(Counter::Failed)),
         };
+        if matches!(end, End::Replayed | End::Cut) {
+            backend.breaks();
+        }
         if let Some(count) = since_drain {
             count.fetch_add(1, Ordering::Relaxed);
         }

@@ -65,7 +65,7 @@ pub struct Datapath {
     /// Listening sockets of another process, until a table has been applied.
     pub(super) inherited: BTreeMap<SocketAddr, Arc<Listener>>,
     /// What was asked for in vain, and why.
-    failed: BTreeMap<SocketAddr, (Arc<str>, BindError)>,
+    failed: BTreeMap<(SocketAddr, Arc<str>), BindError>,
     routes: HashMap<SocketAddr, Arc<Route>>,
     udp: Udp,
     pub(super) backends: HashMap<Endpoint, Known>,
@@ -150,11 +150,11 @@ impl Datapath {
         })
     }
 
-    /// Makes these the routes, all others gone. Addresses that could not be listened on are tried again.
+    /// Makes these the routes, all others gone. Of two that want an address the first has it. Addresses that could not be
+    /// listened on are tried again.
     pub fn apply(&mut self, specs: &[RouteSpec]) {
         let mut offered: HashMap<Endpoint, Known> = HashMap::new();
-        let (mut wanted, mut datagrams) = (BTreeMap::new(), Vec::new());
-        self.failed.clear();
+        let mut routes = Vec::with_capacity(specs.len());
         let mut pins = std::mem::take(&mut self.pins);
         for spec in specs {
             let offers = spec.endpoints.iter().map(|endpoint| {
@@ -173,14 +173,7 @@ impl Datapath {
                 self.pins.insert(spec.name.clone(), kept.clone());
                 Affinity::new(kept, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX / 2))
             });
-            let route = Arc::new(Route::new(spec, offers, clients, affinity));
-            for addr in &spec.listen {
-                if spec.protocol == Protocol::Udp {
-                    datagrams.push((*addr, route.clone()));
-                } else {
-                    self.want(&mut wanted, *addr, &route);
-                }
-            }
+            routes.push((spec, Arc::new(Route::new(spec, offers, clients, affinity))));
         }
         self.version += 1;
         for known in self.backends.values_mut() {
@@ -189,6 +182,26 @@ impl Datapath {
             known.absent_since.get_or_insert(self.version);
         }
         self.backends.extend(offered);
+        self.share_out(&routes);
+    }
+
+    /// Gives each address to the route that has it.
+    fn share_out(&mut self, routes: &[(&RouteSpec, Arc<Route>)]) {
+        let (mut wanted, mut datagrams) = (BTreeMap::new(), Vec::new());
+        self.failed.clear();
+        let first = routes
+            .iter()
+            .flat_map(|(spec, route)| spec.listen.iter().map(move |addr| (addr, route)));
+        let then = routes
+            .iter()
+            .flat_map(|(spec, route)| spec.also.iter().map(move |addr| (addr, route)));
+        for (addr, route) in first.chain(then) {
+            if route.protocol == Protocol::Udp {
+                datagrams.push((*addr, route.clone()));
+            } else {
+                self.want(&mut wanted, *addr, route);
+            }
+        }
         self.udp.apply(self.version, datagrams.into_iter());
         self.publish(wanted);
     }
@@ -213,8 +226,8 @@ impl Datapath {
     /// Adds a listener to those wanted, unless another route has it.
     fn want(&mut self, wanted: &mut BTreeMap<SocketAddr, Arc<Route>>, addr: SocketAddr, route: &Arc<Route>) {
         if let Some(first) = wanted.get(&addr) {
-            self.failed
-                .insert(addr, (route.name.clone(), BindError::Taken(first.name.clone())));
+            let taken = BindError::Taken(first.name.clone());
+            self.failed.insert((addr, route.name.clone()), taken);
             return;
         }
         // The same route keeps its identity, so that threads see at a glance what has changed.
@@ -237,7 +250,7 @@ impl Datapath {
                 None => match self.open(*addr) {
                     Ok(listener) => listener,
                     Err(error) => {
-                        self.failed.insert(*addr, (route.name.clone(), error));
+                        self.failed.insert((*addr, route.name.clone()), error);
                         continue;
                     }
                 },
@@ -282,7 +295,7 @@ impl Datapath {
                 error: None,
             }
         });
-        let failed = self.failed.iter().map(|(addr, (route, error))| ListenerStatus {
+        let failed = self.failed.iter().map(|((addr, route), error)| ListenerStatus {
             addr: *addr,
             route: route.clone(),
             error: Some(error.clone()),

@@ -46,6 +46,15 @@ pub struct Shared {
     pub notify: Arc<dyn Fn() + Send + Sync>,
 }
 
+/// Microseconds on the datapath's clock.
+pub fn micros() -> u64 {
+    // The machine's clock, not one of this process: the state of a connection may be passed on to another. It runs
+    // since boot, and so is never 0, which means "no time" in many places.
+    let now = clock_gettime(ClockId::Monotonic);
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    part(now.tv_sec) * 1_000_000 + part(now.tv_nsec) / 1000
+}
+
 impl Shared {
     /// Milliseconds on the datapath's clock.
     pub fn now(&self) -> u64 {
@@ -54,11 +63,7 @@ impl Shared {
 
     /// Microseconds on the datapath's clock.
     pub fn micros(&self) -> u64 {
-        // The machine's clock, not one of this process: the state of a connection may be passed on to another. It runs
-        // since boot, and so is never 0, which means "no time" in many places.
-        let now = clock_gettime(ClockId::Monotonic);
-        let part = |number: i64| u64::try_from(number).unwrap_or(0);
-        part(now.tv_sec) * 1_000_000 + part(now.tv_nsec) / 1000
+        micros()
     }
 
     /// A thread has installed a table.

@@ -36,6 +36,8 @@ pub struct RouteSpec {
     pub name: Arc<str>,
     /// The addresses of the route.
     pub listen: Vec<SocketAddr>,
+    /// More of them, which it has unless they are in another route's `listen`.
+    pub also: Vec<SocketAddr>,
     /// How its connections are understood.
     pub protocol: Protocol,
     /// Where new connections go. Leaving this list is what starts an endpoint's drain.

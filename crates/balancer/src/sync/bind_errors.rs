@@ -100,6 +100,7 @@ mod tests {
             service: Default::default(),
             node_port: Some(30080),
             listen: vec![addr],
+            also: Vec::new(),
             protocol: Protocol::Detect,
             affinity: None,
             selector: None,

@@ -51,7 +51,8 @@ struct Known {
 }
 
 impl Planner {
-    /// Plans the ports of these Services. `slices` finds a Service's slices.
+    /// Plans the ports of these Services, the oldest first: it keeps an address that a newer one claims, too. `slices`
+    /// finds a Service's slices.
     pub fn plan(
         &mut self,
         services: &[Arc<Service>],
@@ -65,8 +66,12 @@ impl Planner {
             self.node_ips = node_ips;
         }
         let mut plan = Plan::default();
-        for service in services {
-            let key = Key::of(&**service);
+        let mut services: Vec<_> = services
+            .iter()
+            .map(|service| (&service.metadata.creation_timestamp, Key::of(&**service), service))
+            .collect();
+        services.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        for (_, key, service) in services {
             let slices = slices(&key);
             let known = match before.remove(&key) {
                 Some(known) if known.is_of(service, &slices) => known,
@@ -154,6 +159,7 @@ impl Plan {
             RouteSpec {
                 name: port.name.clone(),
                 listen: port.listen.clone(),
+                also: port.also.clone(),
                 protocol: port.protocol,
                 expecting: endpoints.is_empty() && (!port.targets.ready.is_empty() || is_coming(port)),
                 affinity: port.affinity,
@@ -211,6 +217,23 @@ mod tests {
             .iter()
             .map(|endpoint| endpoint.owner.to_string())
             .collect()
+    }
+
+    #[test]
+    fn the_oldest_service_comes_first() {
+        let made = |name: &str, at: &str| {
+            let mut service = Service::clone(&service(name));
+            service.metadata.creation_timestamp = Some(serde_json::from_value(json!(at)).unwrap());
+            Arc::new(service)
+        };
+        let services = [
+            made("a", "2026-01-01T00:00:02Z"),
+            made("c", "2026-01-01T00:00:01Z"),
+            made("b", "2026-01-01T00:00:02Z"),
+        ];
+        let plan = Planner::default().plan(&services, &[], |_| Vec::new());
+        let names: Vec<_> = plan.ports.iter().map(|port| &*port.name).collect();
+        assert_eq!(names, ["default/c:80", "default/a:80", "default/b:80"]);
     }
 
     #[test]

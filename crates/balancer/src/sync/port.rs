@@ -23,8 +23,10 @@ pub struct Port {
     pub service: ObjectReference,
     /// Its node port.
     pub node_port: Option<u16>,
-    /// Where it listens.
+    /// Where it listens: addresses and ports that nobody else was given.
     pub listen: Vec<SocketAddr>,
+    /// Where it listens unless another port was given the address: what users and other controllers say.
+    pub also: Vec<SocketAddr>,
     /// How its connections are understood.
     pub protocol: Protocol,
     /// How long a client sticks to its pod.
@@ -46,11 +48,12 @@ pub fn ports(
     let Some(spec) = &service.spec else {
         return (ports, complaints);
     };
-    let ips = service_ips(service, spec);
+    let ips = cluster_ips(spec);
     if service.metadata.deletion_timestamp.is_some() || ips.is_empty() {
         return (ports, complaints);
     }
     complaints.extend(complaint_of_external_ips(service, spec));
+    complaints.extend(complaint_of_source_ranges(service, spec));
     for port in spec.ports.iter().flatten() {
         let protocol = port.protocol.as_deref().unwrap_or("TCP");
         if matches!(protocol, "TCP" | "UDP") {
@@ -84,6 +87,11 @@ fn planned(
         .filter(|port| *port != 0);
     let name = port.name.as_deref().unwrap_or_default();
     let own = ips.iter().map(|ip| SocketAddr::new(*ip, number));
+    let external: BTreeSet<_> = external_ips(spec)
+        .filter(IpAddr::is_loopback)
+        .chain(balanced_ips(service, spec))
+        .filter(|ip| !ips.contains(ip))
+        .collect();
     let nodes = node_port
         .into_iter()
         .flat_map(|port| node_ips.iter().map(move |ip| SocketAddr::new(*ip, port)));
@@ -101,6 +109,10 @@ fn planned(
         service: service.object_ref(&()),
         node_port,
         listen: own.chain(nodes).collect(),
+        also: external
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, number))
+            .collect(),
         protocol: if port.protocol.as_deref() == Some("UDP") {
             Protocol::Udp
         } else {
@@ -138,18 +150,13 @@ fn protocol(name: Option<&str>) -> Protocol {
     }
 }
 
-/// The Service's own addresses; none if it is headless or a name only.
-fn service_ips(service: &Service, spec: &ServiceSpec) -> BTreeSet<IpAddr> {
+/// The addresses that were allocated to the Service; none if it is headless or a name only.
+fn cluster_ips(spec: &ServiceSpec) -> BTreeSet<IpAddr> {
     if spec.cluster_ip.as_deref() == Some("None") || spec.type_.as_deref() == Some("ExternalName") {
         return BTreeSet::new();
     }
     let cluster = spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten());
-    let external = external_ips(spec).filter(IpAddr::is_loopback);
-    let cluster = cluster.filter_map(|ip| ip.parse().ok());
-    cluster
-        .chain(external)
-        .chain(balanced_ips(service, spec))
-        .collect()
+    cluster.filter_map(|ip| ip.parse().ok()).collect()
 }
 
 /// Where a load balancer, be it ours or another, has it served. With the mode `Proxy` that is not our business.
@@ -188,6 +195,18 @@ fn complaint_of_external_ips(service: &Service, spec: &ServiceSpec) -> Option<Co
     })
 }
 
+/// Clients are programs of this machine, whose addresses are theirs to choose: there is nothing to tell them apart by.
+fn complaint_of_source_ranges(service: &Service, spec: &ServiceSpec) -> Option<Complaint> {
+    let mut ranges = spec.load_balancer_source_ranges.iter().flatten().peekable();
+    ranges.peek()?;
+    (!ranges.any(|range| range.starts_with("127.") || range == "0.0.0.0/0")).then(|| Complaint {
+        service: service.object_ref(&()),
+        reason: "SourceRangesNotEnforced",
+        message: "loadBalancerSourceRanges: not enforced, every program of this machine can connect"
+            .to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -204,7 +223,7 @@ mod tests {
     fn listens(ports: &[Port]) -> Vec<String> {
         ports
             .iter()
-            .flat_map(|port| &port.listen)
+            .flat_map(|port| port.listen.iter().chain(&port.also))
             .map(ToString::to_string)
             .collect()
     }
@@ -238,7 +257,7 @@ mod tests {
         let spec = json!({"clusterIP": "127.96.0.9", "externalIPs": ["127.0.5.1", "192.0.2.1"],
             "ports": [{"port": 80}, {"name": "b", "port": 81}]});
         let (ports, complaints) = planned(spec, &[]);
-        assert_eq!(listens(&ports[..1]), ["127.0.5.1:80", "127.96.0.9:80"]);
+        assert_eq!(listens(&ports[..1]), ["127.96.0.9:80", "127.0.5.1:80"]);
         assert_eq!(complaints.len(), 1);
         assert!(
             complaints[0].message.contains("not 192.0.2.1;"),
@@ -254,11 +273,23 @@ mod tests {
                 "spec": {"type": kind, "clusterIP": "127.96.0.9", "ports": [{"port": 80}]},
                 "status": {"loadBalancer": {"ingress": [{"ip": "127.182.0.1", "ipMode": mode}]}}});
             let service: Service = serde_json::from_value(service).unwrap();
-            ports(&service, &BTreeSet::new(), &[]).0[0].listen.len()
+            ports(&service, &BTreeSet::new(), &[]).0[0].also.len()
         };
-        assert_eq!(listens("LoadBalancer", "VIP"), 2);
-        assert_eq!(listens("LoadBalancer", "Proxy"), 1);
-        assert_eq!(listens("ClusterIP", "VIP"), 1);
+        assert_eq!(listens("LoadBalancer", "VIP"), 1);
+        assert_eq!(listens("LoadBalancer", "Proxy"), 0);
+        assert_eq!(listens("ClusterIP", "VIP"), 0);
+    }
+
+    #[test]
+    fn source_ranges_that_leave_this_machine_out_are_complained_of() {
+        let complaints = |ranges: serde_json::Value| {
+            let spec = json!({"type": "LoadBalancer", "clusterIP": "127.96.0.9", "ports": [{"port": 80}],
+                "loadBalancerSourceRanges": ranges});
+            planned(spec, &[]).1.len()
+        };
+        assert_eq!(complaints(json!(["10.0.0.0/8"])), 1);
+        assert_eq!(complaints(json!(["10.0.0.0/8", "127.0.0.0/8"])), 0);
+        assert_eq!(complaints(json!([])), 0);
     }
 
     #[test]

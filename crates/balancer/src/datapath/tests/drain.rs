@@ -54,6 +54,31 @@ fn a_busy_connection_moves_when_both_messages_are_complete() {
 }
 
 #[test]
+fn what_a_crash_breaks_before_the_drain_belongs_to_it() {
+    let (a, b) = (Server::new(), Server::new());
+    let mut balancer = Balancer::to(&[&a]);
+    let post = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
+    let (mut lost, mut saved) = (balancer.client(), balancer.client());
+    lost.say(post);
+    let mut first = a.accept();
+    first.hear(post);
+    saved.say(GET);
+    let mut second = a.accept();
+    second.hear(GET);
+    first.reset();
+    lost.is_refused();
+    balancer.route(&[&a, &b]);
+    second.reset();
+    let mut served = b.accept();
+    served.hear(GET);
+    served.say(OK);
+    saved.hear(OK);
+    balancer.route(&[&b]);
+    let status = balancer.until_drained(&a);
+    assert_eq!((status.moved, status.finished, status.cut), (1, 0, 1));
+}
+
+#[test]
 fn when_a_route_goes_answers_are_finished_and_clients_hear_an_end_between_messages() {
     let server = Server::new();
     let mut balancer = Balancer::to(&[&server]);

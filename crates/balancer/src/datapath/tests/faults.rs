@@ -260,6 +260,48 @@ fn addresses_that_cannot_be_had_are_reported_and_tried_again() {
 }
 
 #[test]
+fn an_address_that_was_given_goes_before_one_that_is_claimed_and_all_that_lose_it_are_told() {
+    let (server, other) = (Server::new(), Server::new());
+    let mut balancer = Balancer::to(&[&server]);
+    let addr = balancer.addr;
+    let claim = |name: &str| RouteSpec {
+        name: name.into(),
+        also: vec![addr],
+        endpoints: vec![other.endpoint("pod")],
+        ..RouteSpec::default()
+    };
+    let owner = RouteSpec {
+        name: "owner".into(),
+        listen: vec![addr],
+        endpoints: vec![server.endpoint("pod")],
+        ..RouteSpec::default()
+    };
+    balancer.datapath.apply(&[claim("a"), claim("b"), owner]);
+    let listeners = balancer.datapath.listeners();
+    let shown: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| (listener.route.to_string(), listener.error))
+        .collect();
+    let lost = Some(BindError::Taken("owner".into()));
+    assert_eq!(
+        shown,
+        [
+            ("owner".into(), None),
+            ("a".into(), lost.clone()),
+            ("b".into(), lost)
+        ]
+    );
+    let mut client = balancer.client();
+    client.say(GET);
+    server.accept().hear(GET);
+    balancer.datapath.apply(&[claim("a"), claim("b")]);
+    balancer.until_drained(&server);
+    let mut client = balancer.client();
+    client.say(GET);
+    other.accept().hear(GET);
+}
+
+#[test]
 fn a_route_that_is_gone_refuses() {
     let server = Server::new();
     let mut balancer = Balancer::to(&[&server]);

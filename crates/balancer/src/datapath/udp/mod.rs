@@ -63,7 +63,7 @@ pub struct Udp {
     acknowledged: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
     listeners: BTreeMap<SocketAddr, (Arc<Listener>, Arc<Route>)>,
-    failed: BTreeMap<SocketAddr, (Arc<str>, BindError)>,
+    failed: BTreeMap<(SocketAddr, Arc<str>), BindError>,
     next_listener: u32,
 }
 
@@ -111,7 +111,7 @@ impl Udp {
         for (addr, route) in routes {
             if let Some((_, first)) = self.listeners.get(&addr) {
                 let taken = BindError::Taken(first.name.clone());
-                self.failed.insert(addr, (route.name.clone(), taken));
+                self.failed.insert((addr, route.name.clone()), taken);
                 continue;
             }
             let listener = match before.remove(&addr) {
@@ -120,7 +120,7 @@ impl Udp {
             };
             match listener {
                 Ok(entry) => drop(self.listeners.insert(addr, entry)),
-                Err(error) => drop(self.failed.insert(addr, (route.name.clone(), error))),
+                Err(error) => drop(self.failed.insert((addr, route.name.clone()), error)),
             }
         }
         self.send(Command::Install(
@@ -150,7 +150,7 @@ impl Udp {
             .iter()
             .map(|(addr, (_, route))| (*addr, &route.name, None));
         let failed = self.failed.iter();
-        let failed = failed.map(|(addr, (route, error))| (*addr, route, Some(error.clone())));
+        let failed = failed.map(|((addr, route), error)| (*addr, route, Some(error.clone())));
         open.chain(failed).map(|(addr, route, error)| ListenerStatus {
             addr,
             route: route.clone(),
