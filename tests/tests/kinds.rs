@@ -327,5 +327,10 @@ fn usage_is_shown_and_scales_a_deployment() {
         row.starts_with("busy Deployment/busy cpu: ") && row.contains("%/50% 1 2"),
         "{row}"
     );
+    kubectl.ok(&["autoscale", "deployment", "busy", "--name=rival", "--max=9"]);
+    assert_eq!(
+        kubectl.event("rival", "AmbiguousSelector"),
+        "pods by selector app=busy are controlled by multiple HPAs: [default/busy default/rival]"
+    );
     cluster.stop();
 }

@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::pods;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use api::{pods, ports};
+use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 
-/// The pods of a Service.
+/// The pods that a port of a Service is about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selector {
     namespace: String,
     labels: BTreeMap<String, String>,
+    port: ServicePort,
 }
 
 /// The index of pods: `label/<namespace>/<name>=<value>`, for each label.
@@ -26,12 +27,13 @@ pub fn index(pod: &Pod) -> Vec<String> {
 }
 
 impl Selector {
-    /// The pods of this Service; `None` if it has no selector.
-    pub fn of(service: &Service) -> Option<Self> {
+    /// The pods of this port of a Service; `None` if that has no selector.
+    pub fn of(service: &Service, port: &ServicePort) -> Option<Self> {
         let labels = service.spec.as_ref()?.selector.clone()?;
         (!labels.is_empty()).then(|| Self {
             namespace: service.metadata.namespace.clone().unwrap_or_default(),
             labels,
+            port: port.clone(),
         })
     }
 
@@ -41,7 +43,13 @@ impl Selector {
             return false;
         };
         let some = indexed(&format!("label/{}/{name}={value}", self.namespace));
-        some.iter().any(|pod| self.selects(pod) && is_coming(pod))
+        some.iter()
+            .any(|pod| self.selects(pod) && self.reaches(pod) && is_coming(pod))
+    }
+
+    /// Whether the pod has the port at all, be it by the name that the Service uses.
+    fn reaches(&self, pod: &Pod) -> bool {
+        ports::target_port(pod, &self.port).is_some()
     }
 
     fn selects(&self, pod: &Pod) -> bool {
@@ -114,7 +122,7 @@ mod tests {
     fn all_labels_must_fit() {
         let service = json!({"metadata": {"name": "s", "namespace": "d"}, "spec": {"selector": {"app": "a", "tier": "t"}}});
         let service: Service = serde_json::from_value(service).unwrap();
-        let selector = Selector::of(&service).unwrap();
+        let selector = Selector::of(&service, &ServicePort::default()).unwrap();
         let expecting = |labels: Value| {
             let pod = Arc::new(pod(labels, json!({})));
             selector.is_expecting(|value| {
@@ -125,6 +133,28 @@ mod tests {
         assert!(expecting(json!({"app": "a", "tier": "t", "more": "m"})));
         assert!(!expecting(json!({"app": "a"})));
         assert!(!expecting(json!({"app": "b", "tier": "t"})));
-        assert_eq!(Selector::of(&Service::default()), None);
+        assert_eq!(Selector::of(&Service::default(), &ServicePort::default()), None);
+    }
+
+    #[test]
+    fn a_pod_without_the_port_is_not_waited_for() {
+        let service: Service = serde_json::from_value(
+            json!({"metadata": {"namespace": "d"}, "spec": {"selector": {"app": "a"}}}),
+        )
+        .unwrap();
+        let mut pod = pod(json!({"app": "a"}), json!({}));
+        pod.spec = serde_json::from_value(json!({"containers": [
+            {"name": "c", "ports": [{"name": "http", "containerPort": 80}]}]}))
+        .unwrap();
+        let pod = Arc::new(pod);
+        for (target, expecting) in [(json!("http"), true), (json!("other"), false), (json!(81), true)] {
+            let port = serde_json::from_value(json!({"port": 80, "targetPort": target})).unwrap();
+            let selector = Selector::of(&service, &port).unwrap();
+            assert_eq!(
+                selector.is_expecting(|_| vec![pod.clone()]),
+                expecting,
+                "{target}"
+            );
+        }
     }
 }

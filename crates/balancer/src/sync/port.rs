@@ -119,7 +119,7 @@ fn planned(
             protocol(port.app_protocol.as_deref())
         },
         affinity: affinity(spec),
-        selector: Selector::of(service),
+        selector: Selector::of(service, port),
         targets: targets(slices, name, port.protocol.as_deref().unwrap_or("TCP")),
     })
 }

@@ -11,7 +11,7 @@ mod resource;
 mod status;
 mod target;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use api::labels::Selector;
 use informer::{Informer, Key, Next, Queue, Recorder, Type};
 use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Resource};
 use parking_lot::Mutex;
@@ -62,6 +63,7 @@ pub async fn run(context: Context) {
         autoscalers,
         recorder,
         histories: Mutex::default(),
+        selectors: Mutex::default(),
     });
     let reconcile = move |key| {
         let controller = controller.clone();
@@ -78,12 +80,15 @@ struct Controller {
     autoscalers: Informer<HorizontalPodAutoscaler>,
     recorder: Recorder,
     histories: Mutex<HashMap<Key, History>>,
+    /// Which pods each autoscaler scales, as of its last look.
+    selectors: Mutex<HashMap<Key, Selector>>,
 }
 
 impl Controller {
     async fn sync(&self, key: &Key) -> Result<Next, RequestError> {
         let Some(autoscaler) = self.autoscalers.get(key) else {
             self.histories.lock().remove(key);
+            self.selectors.lock().remove(key);
             return Ok(Next::Wait);
         };
         let now = Timestamp::now();
@@ -177,11 +182,18 @@ impl Controller {
     ) -> Option<(i32, String)> {
         let selector = Selector::parse(&scale.selector).unwrap_or_default();
         let there = self.context.caches.pods.in_namespace(&key.namespace);
-        let empty = std::collections::BTreeMap::new();
+        let empty = BTreeMap::new();
         let mine = there
             .into_iter()
             .filter(|pod| selector.matches(pod.metadata.labels.as_ref().unwrap_or(&empty)));
         let mine: Vec<_> = mine.collect();
+        self.selectors.lock().insert(key.clone(), selector);
+        if let Some(message) = self.rivals(key, &scale.selector, &mine) {
+            report.condition("ScalingActive", false, "AmbiguousSelector", &message);
+            self.event(autoscaler, Type::Warning, "AmbiguousSelector", message.clone());
+            self.event(autoscaler, Type::Warning, "FailedComputeMetricsReplicas", message);
+            return None;
+        }
         let measured = Measurements::read(&self.context.client, &key.namespace, &scale.selector).await;
         let measured = measured.as_ref().map_err(String::as_str);
         let metrics = autoscaler.spec.metrics.as_deref().unwrap_or_default();
@@ -228,6 +240,26 @@ impl Controller {
                 None
             }
         }
+    }
+
+    /// A sentence, upstream's, if more than one autoscaler would scale these pods: then none of them does.
+    fn rivals(&self, key: &Key, selector: &str, mine: &[Arc<Pod>]) -> Option<String> {
+        let selectors = self.selectors.lock();
+        let empty = BTreeMap::new();
+        let scales = |selector: &Selector| {
+            mine.iter()
+                .any(|pod| selector.matches(pod.metadata.labels.as_ref().unwrap_or(&empty)))
+        };
+        let mut all: Vec<_> = selectors
+            .iter()
+            .filter(|(other, selector)| other.namespace == key.namespace && scales(selector))
+            .map(|(other, _)| format!("{}/{}", other.namespace, other.name))
+            .collect();
+        all.sort_unstable();
+        (all.len() > 1).then(|| {
+            let all = all.join(" ");
+            format!("pods by selector {selector} are controlled by multiple HPAs: [{all}]")
+        })
     }
 
     async fn rescale(

@@ -14,13 +14,16 @@ mod slices;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::names::SERVICE_NAME;
 use futures::{StreamExt, stream};
 use informer::{Informer, Key, Next, Queue};
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use parking_lot::Mutex;
 
 use crate::RequestError;
 use crate::context::{Context, attempt};
@@ -34,6 +37,10 @@ const WRITES: usize = 32;
 /// How long changes of Endpoints are gathered. They hold all pods of a Service, so that a large rollout would write the
 /// whole list once for every pod; and nothing here routes by them.
 const GATHER: Duration = Duration::from_millis(100);
+
+/// Services whose deletion was seen and whose Endpoints are to follow, whoever made them. Endpoints that were made before
+/// their Service stay.
+type Deleted = Mutex<HashSet<Key>>;
 
 /// Runs the controller of EndpointSlices until the context's stop.
 pub async fn run(context: Context) {
@@ -66,10 +73,19 @@ pub async fn run_endpoints(context: Context) {
         let keys = new.or(old).into_iter().map(|endpoints| Key::of(&**endpoints));
         keys.for_each(|key| changed.add_after(key, GATHER));
     }));
+    let deleted = Arc::new(Deleted::default());
+    let (seen, changed) = (deleted.clone(), queue.clone());
+    context.caches.services.on_change(Box::new(move |old, new| {
+        if let (Some(service), None) = (old, new) {
+            let key = Key::of(&**service);
+            seen.lock().insert(key.clone());
+            changed.add(key);
+        }
+    }));
     let stop = context.stop.clone();
     let reconcile = move |key: Key| {
-        let context = context.clone();
-        async move { attempt(sync_endpoints(&context, &key)).await }
+        let (context, deleted) = (context.clone(), deleted.clone());
+        async move { attempt(sync_endpoints(&context, &deleted, &key)).await }
     };
     queue.run(WORKERS, stop, reconcile).await;
 }
@@ -203,15 +219,18 @@ async fn write_slice(context: &Context, namespace: &str, action: slices::Action)
     }
 }
 
-async fn sync_endpoints(context: &Context, key: &Key) -> Result<Next, RequestError> {
+async fn sync_endpoints(context: &Context, deleted: &Deleted, key: &Key) -> Result<Next, RequestError> {
     let cache = &context.caches.endpoints;
     let existing = cache.get(key);
     let Some(service) = context.caches.services.get(key) else {
-        if let Some(endpoints) = existing.filter(|endpoints| legacy::is_managed(endpoints)) {
+        let goes = |endpoints: &Endpoints| legacy::is_managed(endpoints) || deleted.lock().contains(key);
+        if let Some(endpoints) = existing.filter(|endpoints| goes(endpoints)) {
             context.delete(cache, &*endpoints).await?;
         }
+        deleted.lock().remove(key);
         return Ok(Next::Wait);
     };
+    deleted.lock().remove(key);
     if backends::selector(&service).is_none() {
         return Ok(Next::Wait);
     }

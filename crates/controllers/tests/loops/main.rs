@@ -12,7 +12,7 @@ use api::pods;
 use cluster::Cluster;
 use coracle_controllers::Caches;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service, ServiceAccount};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -208,24 +208,33 @@ async fn a_stalled_rollout_keeps_serving_and_can_be_undone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_go_with_their_service() {
     let cluster = Cluster::start().await;
+    let by_hand = json!({ "metadata": { "name": "hand" },
+        "subsets": [{ "addresses": [{ "ip": "127.0.0.9" }], "ports": [{ "port": 81 }] }] });
+    // Before their Service, as a file may have it.
+    cluster.create::<Endpoints>(by_hand).await;
     cluster.create::<Service>(service("web")).await;
-    cluster
-        .until("an empty slice and Endpoints", |caches| {
-            caches.endpoint_slices.indexed("service/default/web").len() == 1
-                && caches.endpoints.get(&key("web")).is_some()
-        })
-        .await;
-    cluster
-        .api::<Service>("default")
-        .delete("web", &DeleteParams::default())
-        .await
-        .unwrap();
-    cluster
-        .until("neither", |caches| {
-            caches.endpoint_slices.indexed("service/default/web").is_empty()
-                && caches.endpoints.get(&key("web")).is_none()
-        })
-        .await;
+    let bare = json!({ "metadata": { "name": "hand" }, "spec": { "ports": [{ "port": 80 }] } });
+    cluster.create::<Service>(bare).await;
+    for name in ["web", "hand"] {
+        let slices = format!("service/default/{name}");
+        cluster
+            .until("a slice and Endpoints", |caches| {
+                caches.endpoint_slices.indexed(&slices).len() == 1
+                    && caches.endpoints.get(&key(name)).is_some()
+            })
+            .await;
+        cluster
+            .api::<Service>("default")
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap();
+        cluster
+            .until("neither", |caches| {
+                caches.endpoint_slices.indexed(&slices).is_empty()
+                    && caches.endpoints.get(&key(name)).is_none()
+            })
+            .await;
+    }
     cluster.stop().await;
 }
 
