@@ -154,7 +154,6 @@ fn running(node: &Node, pod: &Pod, ip: Ipv4Addr) -> PodStatus {
 fn container(container: &Container, now: Timestamp, is_done: bool) -> (String, ContainerKnown) {
     let exit = is_done.then(|| Exit {
         code: 0,
-        signal: None,
         finished_ms: now.as_millisecond(),
         failure: None,
     });

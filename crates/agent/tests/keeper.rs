@@ -299,7 +299,7 @@ fn the_signal_reaches_what_a_shell_started() {
     assert_eq!(fs::read_to_string(ready).unwrap(), "\n");
     client.stop("web", 15_000);
     let attempt = client.wait_end("web");
-    assert_eq!(attempt.exit.unwrap().signal, Some(15));
+    assert_eq!(attempt.exit.unwrap().code, 143);
     assert!(
         fs::read_to_string(keeper.file("web", "log"))
             .unwrap()
@@ -323,7 +323,7 @@ fn what_ignores_the_signal_is_killed() {
     assert_eq!(fs::read_to_string(ready).unwrap(), "\n");
     client.stop("web", 60_000);
     client.stop("web", 50);
-    assert_eq!(client.wait_end("web").exit.unwrap().signal, Some(9));
+    assert_eq!(client.wait_end("web").exit.unwrap().code, 137);
     client.exit();
     keeper.end();
 }

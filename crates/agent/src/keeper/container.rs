@@ -102,7 +102,6 @@ impl Container {
             };
             container.attempt.exit = Some(Exit {
                 code: 128,
-                signal: None,
                 finished_ms: container.attempt.started_ms,
                 failure: Some(Failure::Start(text)),
             });
@@ -324,11 +323,9 @@ impl Container {
     /// The main process has ended.
     pub fn main_ended(&mut self, status: WaitStatus) {
         let Some(code) = exit_code(status) else { return };
-        let signal = status.terminating_signal();
         let finished_ms = Timestamp::now().as_millisecond();
         self.ended = Some(Exit {
             code,
-            signal,
             finished_ms,
             failure: None,
         });

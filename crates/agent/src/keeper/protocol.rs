@@ -181,9 +181,6 @@ pub struct Attempt {
 pub struct Exit {
     /// Exit code; 128 + signal if a signal ended it; 128 if it could not be started.
     pub code: i32,
-    /// The signal that ended it.
-    #[serde(default)]
-    pub signal: Option<i32>,
     /// Unix time in milliseconds.
     pub finished_ms: i64,
     /// Why it could not be started, or why nothing is known about its end.

@@ -217,7 +217,9 @@ impl Worker {
         run.is_post_started = true;
         if let Err(text) = result {
             let notes = self.notes.container(&self.pod, &container);
-            notes.warning("FailedPostStartHook", format!("PostStartHook failed: {text}"));
+            // The text may hold what the hook printed, which is for nobody who may only read events.
+            tracing::debug!(container, text, "the postStart hook failed");
+            notes.warning("FailedPostStartHook", "PostStartHook failed");
             notes.normal("Killing", "FailedPostStartHook");
             self.stop_quietly(&spec, self.grace());
         }

@@ -87,7 +87,6 @@ mod tests {
         let exit = |code| {
             Some(Exit {
                 code,
-                signal: None,
                 finished_ms: 2,
                 failure: None,
             })

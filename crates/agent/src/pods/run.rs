@@ -148,7 +148,10 @@ impl Worker {
                     match &error {
                         // It is the pod's, not the container's.
                         StartError::Mount { .. } => self.notes.warning("FailedMount", error.to_string()),
-                        _ => notes.warning("Failed", format!("Error: {error}")),
+                        _ => {
+                            notes.normal("Pulled", pulled(container));
+                            notes.warning("Failed", format!("Error: {error}"));
+                        }
                     }
                 }
                 run.retry = Some(Instant::now() + RETRY_CONFIG);
@@ -168,11 +171,7 @@ impl Worker {
     /// Tells the user what is about to be started.
     fn tell_launch(&self, container: &Container, image: &Image) {
         let notes = self.notes.container(&self.pod, &container.name);
-        let name = container.image.as_deref().unwrap_or_default();
-        notes.normal(
-            "Pulled",
-            format!("Container image \"{name}\" already present on machine"),
-        );
+        notes.normal("Pulled", pulled(container));
         if image.program == Program::Webserver(true) {
             let text = "nginx is not installed on this machine: the built-in web server stands in for it";
             notes.normal("StandIn", text);
@@ -202,4 +201,10 @@ impl Worker {
             _ => {}
         }
     }
+}
+
+/// Images are programs of this machine.
+fn pulled(container: &Container) -> String {
+    let name = container.image.as_deref().unwrap_or_default();
+    format!("Container image \"{name}\" already present on machine")
 }

@@ -189,7 +189,9 @@ impl Worker {
                     )),
                 };
                 if let Some(text) = text {
-                    notes.warning("FailedPreStopHook", format!("PreStopHook failed: {text}"));
+                    // The text may hold what the hook printed, which is for nobody who may only read events.
+                    tracing::debug!(text, "the preStop hook failed");
+                    notes.warning("FailedPreStopHook", "PreStopHook failed");
                 }
             }
             let left = deadline

@@ -121,7 +121,6 @@ pub fn attempts(pod: &Path, link: Option<&Link>) -> Vec<Attempt> {
 fn give_up(pod: &Path, attempt: &mut Attempt) {
     attempt.exit = Some(Exit {
         code: LOST_CODE,
-        signal: None,
         finished_ms: Timestamp::now().as_millisecond(),
         failure: Some(Failure::Lost),
     });
@@ -154,7 +153,6 @@ mod tests {
         };
         let ended = Exit {
             code: 0,
-            signal: None,
             finished_ms: 2000,
             failure: None,
         };

@@ -237,10 +237,36 @@ fn volumes_are_folders() {
     assert!(conf.ends_with("/.volumes/conf"), "{conf}");
     assert!(variable(&start, "CORACLE_VOLUME_SCRATCH").is_some());
     let unsupported = json!({"containers": [{"name": "c"}], "volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}]});
-    assert_eq!(
-        run(unsupported, &host()).unwrap_err().reason(),
-        "CreateContainerConfigError"
+    let error = run(unsupported, &host()).unwrap_err();
+    assert_eq!(error.reason(), "ContainerCreating");
+    assert!(
+        error
+            .to_string()
+            .starts_with("MountVolume.SetUp failed for volume \"v\" : its kind is not supported"),
+        "{error}"
     );
+    for (volume, expected) in [
+        (
+            json!({"configMap": {"name": "nope"}}),
+            "configmap \"nope\" not found",
+        ),
+        (
+            json!({"secret": {"secretName": "nope"}}),
+            "secret \"nope\" not found",
+        ),
+        (
+            json!({"configMap": {"name": "settings", "items": [{"key": "x", "path": "x"}]}}),
+            "configmap references non-existent config key: x",
+        ),
+    ] {
+        let mut volume = volume;
+        volume["name"] = "v".into();
+        let spec = json!({"containers": [{"name": "c"}], "volumes": [volume]});
+        assert_eq!(
+            run(spec, &host()).unwrap_err().to_string(),
+            format!("MountVolume.SetUp failed for volume \"v\" : {expected}")
+        );
+    }
 }
 
 #[test]

@@ -28,16 +28,27 @@ pub fn prepare(site: &Site<'_>, objects: &Objects) -> Result<BTreeMap<String, Pa
         .iter()
         .flat_map(|spec| spec.volumes.iter().flatten());
     volumes
-        .map(|volume| Ok((volume.name.clone(), one(site, volume, objects)?)))
+        .map(|volume| {
+            let path = one(site, volume, objects).map_err(|error| mounting(volume, error))?;
+            Ok((volume.name.clone(), path))
+        })
         .collect()
+}
+
+/// What a volume lacks holds up the pod, not one of its containers.
+fn mounting(volume: &Volume, error: StartError) -> StartError {
+    match error {
+        StartError::Config(text) => StartError::Mount {
+            volume: volume.name.clone(),
+            text,
+        },
+        other => other,
+    }
 }
 
 fn one(site: &Site<'_>, volume: &Volume, objects: &Objects) -> Result<PathBuf, StartError> {
     if let Some(source) = &volume.host_path {
-        return host_path::prepare(source).map_err(|text| StartError::Mount {
-            volume: volume.name.clone(),
-            text,
-        });
+        return host_path::prepare(source).map_err(StartError::Config);
     }
     let dir = site.dir.join(".volumes").join(&volume.name);
     let mut files = Files::new();
@@ -66,10 +77,9 @@ fn one(site: &Site<'_>, volume: &Volume, objects: &Objects) -> Result<PathBuf, S
             projection(&mut files, site, source, objects)?;
         }
     } else if volume.empty_dir.is_none() {
-        return Err(StartError::Config(format!(
-            "volume {:?} is of a kind that is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI or projected",
-            volume.name
-        )));
+        let text =
+            "its kind is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI or projected";
+        return Err(StartError::Config(text.to_owned()));
     }
     write(&dir, &files).map_err(|source| StartError::Folder {
         path: dir.clone(),
@@ -135,7 +145,8 @@ fn config_map(
         .iter()
         .flatten()
         .map(|(key, value)| (key.clone(), value.0.clone()));
-    select(files, text.chain(binary).collect(), items, name, optional)
+    let missing = "configmap references non-existent config key";
+    select(files, text.chain(binary).collect(), items, missing, optional)
 }
 
 fn secret(
@@ -153,7 +164,8 @@ fn secret(
         .iter()
         .flatten()
         .map(|(key, value)| (key.clone(), value.0.clone()));
-    select(files, data.collect(), items, name, optional)
+    let missing = "references non-existent secret key";
+    select(files, data.collect(), items, missing, optional)
 }
 
 fn absent(kind: &str, name: &str, optional: bool) -> Result<(), StartError> {
@@ -168,7 +180,7 @@ fn select(
     files: &mut Files,
     mut data: Files,
     items: Option<&[KeyToPath]>,
-    name: &str,
+    missing: &str,
     optional: bool,
 ) -> Result<(), StartError> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
@@ -180,8 +192,7 @@ fn select(
             Some(value) => drop(files.insert(item.path.clone(), value.clone())),
             None if optional => {}
             None => {
-                let text = format!("{name:?} references non-existent config key: {}", item.key);
-                return Err(StartError::Config(text));
+                return Err(StartError::Config(format!("{missing}: {}", item.key)));
             }
         }
     }

@@ -106,7 +106,8 @@ fn terminated(attempt: &Attempt, exit: &Exit) -> ContainerState {
         terminated: Some(ContainerStateTerminated {
             container_id: Some(container_id(attempt)),
             exit_code: exit.code,
-            signal: exit.signal,
+            // Upstream's runtimes do not tell it: the exit code does.
+            signal: None,
             reason: Some(reason.to_owned()),
             message,
             started_at: time(attempt.started_ms),

@@ -13,7 +13,6 @@ fn pod(spec: Value) -> Pod {
 fn attempt(attempt: u32, exit: Option<i32>) -> Attempt {
     let exit = exit.map(|code| Exit {
         code,
-        signal: None,
         finished_ms: 9_000,
         failure: None,
     });
