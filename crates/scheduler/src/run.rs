@@ -196,6 +196,8 @@ impl Scheduler {
         match bound {
             Ok(_) => {
                 let message = format!("Successfully assigned {key} to {node}");
+                // In the older style, unlike upstream's: clients sort by time, in which those of the agent, to the second, would
+                // stand before one to the microsecond.
                 self.recorder
                     .event(&pod.object_ref(&()), Type::Normal, "Scheduled", message);
                 Ok(())
