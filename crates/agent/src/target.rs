@@ -79,9 +79,7 @@ impl Target {
 
     /// A GET request; an answer from 200 to 399 is good.
     pub async fn http(&self, action: &HTTPGetAction) -> Result<(), String> {
-        if action.scheme.as_deref().is_some_and(|scheme| scheme != "HTTP") {
-            return Err("HTTP probe failed: scheme HTTPS is not supported here".to_owned());
-        }
+        let tls = action.scheme.as_deref() == Some("HTTPS");
         let address = self.address(action.host.as_deref(), &action.port)?;
         let path = action
             .path
@@ -89,10 +87,14 @@ impl Target {
             .filter(|path| !path.is_empty())
             .unwrap_or("/");
         let slash = if path.starts_with('/') { "" } else { "/" };
-        let url = format!("http://{address}{slash}{path}");
+        let scheme = if tls { "https" } else { "http" };
+        let url = format!("{scheme}://{address}{slash}{path}");
         let failed = |cause: String| format!("Get \"{url}\": {cause}");
         let stream = TcpStream::connect(address).await;
         let stream = stream.map_err(|error| failed(format!("dial tcp {address}: {}", cause(&error))))?;
+        let stream = pod_tls::over(stream, tls)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let mut request = hyper::Request::get(format!("{slash}{path}"));
         let headers = action.http_headers.iter().flatten();
         let own = [

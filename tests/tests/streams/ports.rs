@@ -259,3 +259,47 @@ fn pods_and_services_are_reached_through_the_api() {
     proxy.end(Signal::SIGTERM);
     cluster.stop();
 }
+
+/// Greets in TLS, with the certificate and key in the file that is named.
+const TLS_SERVER: &str = "import os, socket, ssl, sys\n\
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+    context.load_cert_chain(sys.argv[1])\n\
+    s = socket.create_server((os.environ['HOST'], int(os.environ['PORT'])))\n\
+    while True:\n    \
+        try:\n        \
+            c = context.wrap_socket(s.accept()[0], server_side=True)\n        \
+            c.recv(65536)\n        \
+            c.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello')\n        \
+            c.close()\n    \
+        except OSError:\n        \
+            pass\n";
+
+#[test]
+fn a_pod_that_speaks_tls_is_probed_and_reached() {
+    programs::find("python3");
+    let cluster = cluster();
+    let kubectl = cluster.kubectl();
+    let made = rcgen::generate_simple_self_signed(["elsewhere".to_owned()]).expect("a name");
+    let pem = cluster.home().join("pod.pem");
+    fs::write(&pem, made.signing_key.serialize_pem() + &made.cert.pem()).expect("a file in our own folder");
+    let script = cluster.home().join("tls.py");
+    fs::write(&script, TLS_SERVER).expect("a file in our own folder");
+    let server = format!(
+        "command: [python3, {}, {}], ports: [{{name: https, containerPort: 443}}], \
+         readinessProbe: {{periodSeconds: 1, httpGet: {{scheme: HTTPS, port: https}}}}",
+        script.display(),
+        pem.display()
+    );
+    pod(&kubectl, "secret", &server);
+    kubectl.ok(&["expose", "pod", "secret", "--port=443", "--target-port=https"]);
+    let mut endpoints = Background::start(&mut kubectl.command(&["get", "endpoints", "-w", "--no-headers"]));
+    endpoints.wait_for_line(PATIENCE, |line| {
+        line.starts_with("secret ") && line.contains("127.")
+    });
+    endpoints.end(Signal::SIGTERM);
+    for object in ["pods/https:secret:443", "services/https:secret:443"] {
+        let path = format!("/api/v1/namespaces/default/{object}/proxy/");
+        assert_eq!(kubectl.ok(&["get", "--raw", &path]), "hello");
+    }
+    cluster.stop();
+}

@@ -1,15 +1,18 @@
 //! Where a pod's redirects lead, seen from outside.
 
-use std::net::SocketAddr;
+use super::target::Target;
 
 /// A `Location` of a pod at `target` as its client must see it: below `prefix`. What leads elsewhere, or is relative, stays.
-pub(super) fn rewrite(location: &str, target: SocketAddr, prefix: &str) -> String {
-    let path = match location.strip_prefix("http://") {
+pub(super) fn rewrite(location: &str, target: Target, prefix: &str) -> String {
+    let own = location
+        .strip_prefix(target.scheme())
+        .and_then(|rest| rest.strip_prefix("://"));
+    let path = match own {
         None => location,
         Some(rest) => {
             let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
             let (host, path) = rest.split_at(end);
-            if host != target.to_string() {
+            if host != target.address.to_string() {
                 return location.to_owned();
             }
             if path.is_empty() { "/" } else { path }
@@ -27,7 +30,10 @@ mod tests {
 
     #[test]
     fn redirects_stay_below_the_proxy() {
-        let target = "127.10.1.2:20003".parse().unwrap();
+        let target = Target {
+            address: "127.10.1.2:20003".parse().unwrap(),
+            tls: false,
+        };
         for (location, expected) in [
             ("/login?to=/a", "/p/proxy/login?to=/a"),
             ("http://127.10.1.2:20003/login/", "/p/proxy/login/"),
@@ -40,5 +46,7 @@ mod tests {
         ] {
             assert_eq!(rewrite(location, target, "/p/proxy"), expected);
         }
+        let secret = Target { tls: true, ..target };
+        assert_eq!(rewrite("https://127.10.1.2:20003/x", secret, "/p"), "/p/x");
     }
 }

@@ -7,7 +7,6 @@
 mod location;
 mod target;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -21,6 +20,7 @@ use crate::body::{self, Request, Response};
 use crate::call::Call;
 use crate::compress::Foreign;
 use crate::status::Failure;
+use target::Target;
 
 /// How long a pod may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -63,7 +63,10 @@ pub(crate) async fn serve(call: &Call, mut request: Request, path: &str) -> Resu
     let headers = request.headers_mut();
     strip(headers, upgrade.as_ref());
     headers.remove(header::AUTHORIZATION);
-    for (name, value) in forwarded.into_iter().chain([("host", target.to_string())]) {
+    for (name, value) in forwarded
+        .into_iter()
+        .chain([("host", target.address.to_string())])
+    {
         let value = HeaderValue::from_str(&value).map_err(|error| wrong(error.into()))?;
         headers.insert(HeaderName::from_static(name), value);
     }
@@ -116,17 +119,22 @@ fn strip(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
 }
 
 /// Sends a request on a connection of its own. An upgraded connection is carried on in the background.
-async fn send(target: SocketAddr, mut request: Request) -> Result<Response, Failure> {
+async fn send(target: Target, mut request: Request) -> Result<Response, Failure> {
     let unreachable = |why: String| Failure::Unavailable(format!("error trying to reach service: {why}"));
-    let connected = tokio::time::timeout(CONNECT, TcpStream::connect(target)).await;
+    let address = target.address;
+    let connected = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
     let stream = connected
         .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
         .map_err(|error| match error.kind() {
             std::io::ErrorKind::ConnectionRefused => {
-                unreachable(format!("dial tcp {target}: connect: connection refused"))
+                unreachable(format!("dial tcp {address}: connect: connection refused"))
             }
-            _ => unreachable(format!("dial tcp {target}: {error}")),
+            _ => unreachable(format!("dial tcp {address}: {error}")),
         })?;
+    let spoken = tokio::time::timeout(CONNECT, pod_tls::over(stream, target.tls)).await;
+    let stream = spoken
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+        .map_err(|error| unreachable(format!("tls: {error}")))?;
     let broken = |error: hyper::Error| unreachable(error.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(async move {

@@ -14,11 +14,27 @@ use crate::object::Object;
 use crate::resource::Resource;
 use crate::status::Failure;
 
-/// The address that a request on `/proxy` means.
-pub(super) async fn find(call: &Call) -> Result<SocketAddr, Failure> {
+/// Where to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// A pod's address.
+    pub address: SocketAddr,
+    /// Whether it is to be spoken to in TLS.
+    pub tls: bool,
+}
+
+impl Target {
+    /// The scheme of its URLs.
+    pub fn scheme(self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+}
+
+/// What a request on `/proxy` means.
+pub(super) async fn find(call: &Call) -> Result<Target, Failure> {
     let asked = call.name()?;
-    let (name, port) = split(asked, call.resource.kind.singular)?;
-    if call.resource.is("", "pods") {
+    let (tls, name, port) = split(asked, call.resource.kind.singular)?;
+    let address = if call.resource.is("", "pods") {
         of_pod(&read::<Pod>(call, &call.resource, name).await?, port)
     } else {
         let service: Service = read(call, &call.resource, name).await?;
@@ -30,7 +46,8 @@ pub(super) async fn find(call: &Call) -> Result<SocketAddr, Failure> {
         }?;
         let port = service_port(&service, name, port)?;
         of_endpoints(&endpoints, &port).ok_or_else(none)
-    }
+    }?;
+    Ok(Target { address, tls })
 }
 
 async fn read<T: DeserializeOwned>(call: &Call, resource: &Resource, name: &str) -> Result<T, Failure> {
@@ -40,15 +57,13 @@ async fn read<T: DeserializeOwned>(call: &Call, resource: &Resource, name: &str)
     serde_json::from_value(object).map_err(|error| Failure::Internal(error.to_string()))
 }
 
-/// Name and port; no port is an empty one.
-fn split<'a>(asked: &'a str, singular: &str) -> Result<(&'a str, &'a str), Failure> {
+/// Whether by TLS, name and port; no port is an empty one.
+fn split<'a>(asked: &'a str, singular: &str) -> Result<(bool, &'a str, &'a str), Failure> {
     let words: Vec<&str> = asked.split(':').collect();
     match words.as_slice() {
-        [name] => Ok((name, "")),
-        [name, port] | ["" | "http", name, port] if !name.is_empty() => Ok((name, port)),
-        ["https", ..] => Err(Failure::BadRequest(format!(
-            "{asked:?}: proxying to https is not supported here, only to http"
-        ))),
+        [name] => Ok((false, name, "")),
+        [name, port] | ["" | "http", name, port] if !name.is_empty() => Ok((false, name, port)),
+        ["https", name, port] if !name.is_empty() => Ok((true, name, port)),
         _ => Err(Failure::BadRequest(format!(
             "invalid {singular} request {asked:?}"
         ))),
@@ -112,15 +127,15 @@ mod tests {
 
     #[test]
     fn names_are_taken_apart() {
-        assert_eq!(split("web", "pod"), Ok(("web", "")));
-        assert_eq!(split("web:80", "pod"), Ok(("web", "80")));
-        assert_eq!(split("http:web:http", "service"), Ok(("web", "http")));
-        assert_eq!(split(":web:80", "service"), Ok(("web", "80")));
+        assert_eq!(split("web", "pod"), Ok((false, "web", "")));
+        assert_eq!(split("web:80", "pod"), Ok((false, "web", "80")));
+        assert_eq!(split("http:web:http", "service"), Ok((false, "web", "http")));
+        assert_eq!(split(":web:80", "service"), Ok((false, "web", "80")));
         for wrong in ["a:b:c:d", "ftp:web:80", ":80"] {
             let expected = Failure::BadRequest(format!("invalid service request {wrong:?}"));
             assert_eq!(split(wrong, "service"), Err(expected));
         }
-        assert!(split("https:web:443", "service").is_err());
+        assert_eq!(split("https:web:443", "service"), Ok((true, "web", "443")));
     }
 
     #[test]
