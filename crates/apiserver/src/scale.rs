@@ -16,15 +16,16 @@ use serde_json::{Value, json};
 use crate::apply::{self, Configuration};
 use crate::body::{self, Body, Response};
 use crate::call::Call;
-use crate::decode::{self, Parsed};
+use crate::decode;
 use crate::negotiate::{self, Form};
 use crate::object::{Object, meta_str, push_json};
 use crate::patch::{self, Patch};
+use crate::query::WriteOptions;
 use crate::status::{Failure, Subject};
 use crate::table::{self, Include};
 use crate::tracking::{self, Tracking};
 use crate::update;
-use crate::write::Change;
+use crate::write::{Change, Live};
 
 /// Serves a GET of `/scale`.
 pub(crate) async fn get(call: &Call) -> Result<Response, Failure> {
@@ -46,9 +47,9 @@ pub(crate) async fn patch(call: &Call, body: Body) -> Result<Response, Failure> 
         return apply_scale(call, &apply::read(&bytes)?.value).await;
     }
     patch::check_options(call)?;
-    let patch = Patch::parse(&call.headers, &bytes)?;
+    let patch = Patch::parse(&call.headers, &bytes, WriteOptions::of(call)?.fields)?;
     // A Scale has no lists, so a strategic merge of it is a merge.
-    write(call, |scale| Ok(patch.apply("", scale)?.value)).await
+    write(call, |scale| patch.apply("", scale)).await
 }
 
 /// Applies a Scale: what it says of the object is its number of replicas.
@@ -68,7 +69,8 @@ async fn apply_scale(call: &Call, scale: &Value) -> Result<Response, Failure> {
         tracking: Tracking::Applied,
         ..update::change(call, Write::Main)?
     };
-    let written = change.apply(|live| configuration.merge_into(live)).await?;
+    let merge = |live: Live<'_>| change.decode(configuration.merge_into(live)?);
+    let written = change.apply(merge).await?;
     respond(call, &scale_of(&written.object.to_value(resource)))
 }
 
@@ -76,7 +78,8 @@ async fn write(
     call: &Call,
     mut change: impl FnMut(&Value) -> Result<Value, Failure> + Send,
 ) -> Result<Response, Failure> {
-    let written = update::change_of(call, Write::Main, "scale")?
+    let writing = update::change_of(call, Write::Main, "scale")?;
+    let written = writing
         .apply(|live| {
             let object = live.object;
             let scale = change(&scale_of(object))?;
@@ -86,7 +89,7 @@ async fn write(
             for field in ["resourceVersion", "uid", "name", "namespace"] {
                 object["metadata"][field] = scale["metadata"][field].clone();
             }
-            Ok(Parsed::from(object))
+            writing.decode(object)
         })
         .await?;
     respond(call, &scale_of(&written.object.to_value(&call.resource)))
