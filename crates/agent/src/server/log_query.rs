@@ -39,8 +39,6 @@ impl LogQuery {
                 "follow" => query.follow = flag()?,
                 "previous" => query.previous = flag()?,
                 "timestamps" => query.timestamps = flag()?,
-                // -1 is what some clients send for "all".
-                "tailLines" if value.starts_with('-') => {}
                 "tailLines" => query.tail = Some(number()?),
                 "limitBytes" => query.limit = Some(number()?),
                 "sinceSeconds" => {

@@ -23,7 +23,19 @@ async fn options_of_logs_are_checked() {
         ),
         (
             "sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z",
-            "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+            "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+        ),
+        (
+            "tailLines=-1",
+            "tailLines: Invalid value: -1: must be greater than or equal to 0",
+        ),
+        (
+            "stream=stdout",
+            "stream: Unsupported value: \"stdout\": supported values: \"All\", \"Stderr\", \"Stdout\"",
+        ),
+        (
+            "stream=Stdout&tailLines=1",
+            "[]: Forbidden: `tailLines` and specific `stream` are mutually exclusive for now",
         ),
     ] {
         let (status, refused) = door.get(&log(query)).await;
@@ -101,7 +113,9 @@ async fn a_pod_is_bound_once() {
 async fn logs_and_exec_go_to_the_agent() {
     let door = Door::open().await;
     door.make(PODS, &pod("a")).await;
-    let (status, refused) = door.get(&format!("{PODS}/a/log")).await;
+    let (status, nothing) = door.get(&format!("{PODS}/a/log")).await;
+    assert_eq!((status, nothing), (StatusCode::NO_CONTENT, json!("")));
+    let (status, refused) = door.get(&format!("{PODS}/a/exec?command=ls")).await;
     assert_eq!(
         (status, &refused["message"]),
         (
