@@ -141,6 +141,23 @@ async fn logs_and_exec_go_to_the_agent() {
 }
 
 #[tokio::test]
+async fn every_path_that_is_listed_is_there() {
+    let door = Door::open().await;
+    let (status, index) = door.get("/").await;
+    assert_eq!(status, StatusCode::OK);
+    let paths: Vec<&str> = index["paths"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(paths.is_sorted() && paths.contains(&"/apis/apps/v1") && paths.contains(&"/version"));
+    for path in paths {
+        assert_eq!(door.get(path).await.0, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn discovery_old_and_aggregated() {
     let door = Door::open().await;
     let (_, versions) = door.get("/api").await;
