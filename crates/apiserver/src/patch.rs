@@ -112,7 +112,7 @@ impl Patch {
             return Err(not_of_type(doing, other, one));
         }
         if items.len() > MAX_OPERATIONS {
-            return Err(Failure::TooLarge(MAX_OPERATIONS));
+            return Err(Failure::TooManyOperations(MAX_OPERATIONS, items.len()));
         }
         let twice = twice.iter().map(|path| typed::duplicate(path));
         let problems = unknown_keys(items).chain(twice);

@@ -251,6 +251,15 @@ async fn copies_cannot_blow_up() {
         .patch(&format!("{CONFIG_MAPS}/a"), "json", &json!(operations))
         .await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let tests = vec![json!({ "op": "test", "path": "/data", "value": 1 }); 10_001];
+    let (status, refused) = door
+        .patch(&format!("{CONFIG_MAPS}/a"), "json", &json!(tests))
+        .await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        refused["message"],
+        "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001"
+    );
 }
 
 #[tokio::test]
