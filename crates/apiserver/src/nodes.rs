@@ -92,7 +92,8 @@ fn check_log_options(call: &Call) -> Result<(), Failure> {
     if let Some(limit) = query.number("limitBytes")?.filter(|limit| *limit < 1) {
         errors.invalid(&Path::ROOT.field("limitBytes"), &limit, too_few);
     }
-    match (query.number("sinceSeconds")?, query.get("sinceTime")) {
+    let time = query.get("sinceTime").map(check_time).transpose()?;
+    match (query.number("sinceSeconds")?, time) {
         (Some(_), Some(_)) => {
             let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
             errors.forbidden(&Path::ROOT.field(NAMELESS), why);
@@ -120,6 +121,16 @@ fn check_log_options(call: &Call) -> Result<(), Failure> {
         name: call.name()?.to_owned(),
     };
     Err(Failure::Invalid { subject, causes })
+}
+
+fn check_time(text: &str) -> Result<(), Failure> {
+    let time = text.parse::<jiff::Timestamp>();
+    time.map(drop).map_err(|_| {
+        let form = "2006-01-02T15:04:05Z07:00";
+        Failure::BadRequest(format!(
+            "parsing time {text:?} as {form:?}: cannot parse {text:?} as \"2006\""
+        ))
+    })
 }
 
 /// Serves `nodes/NAME/proxy/PATH`: the agent is asked for the path itself.

@@ -47,6 +47,19 @@ async fn options_of_logs_are_checked() {
             )
         );
     }
+    for (query, why) in [
+        ("tailLines=x", "strconv.ParseInt: parsing \"x\": invalid syntax"),
+        (
+            "sinceTime=x",
+            "parsing time \"x\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"x\" as \"2006\"",
+        ),
+    ] {
+        let (status, refused) = door.get(&log(query)).await;
+        assert_eq!(
+            (status, &refused["message"]),
+            (StatusCode::BAD_REQUEST, &json!(why))
+        );
+    }
     assert_eq!(door.get(&log("sinceSeconds=1")).await.0, StatusCode::OK);
 }
 
