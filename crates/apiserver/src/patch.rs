@@ -15,7 +15,7 @@ use crate::decode;
 use crate::object::meta_str;
 use crate::query::FieldValidation;
 use crate::status::{Failure, Subject};
-use crate::typed::{self, Typed, Unfit};
+use crate::typed::{self, Decode, Typed, Unfit};
 use crate::write::{Change, Live};
 use crate::{apply, strategic, update};
 
@@ -141,9 +141,8 @@ impl Patch {
             self.apply(root, live.object)?
         };
         typed::check_type(change.resource, &value)?;
-        let problems = |unknown| [self.problems.clone(), unknown].concat();
-        let typed = typed::fit(change.resource, value, change.options.fields, problems)
-            .map_err(|unfit| self.refuse(root, live, &unfit))?;
+        let kind = (root.as_str(), change.resource.kind.decode);
+        let typed = self.fit(kind, value, change.options.fields, live)?;
         let uid = meta_str(&typed.object, "uid");
         if !uid.is_empty() && uid != meta_str(live.object, "uid") {
             let cause = invalid("metadata.uid", uid, "field is immutable");
@@ -164,6 +163,18 @@ impl Patch {
             Form::Strategic(patch) => value = merge_strategically(root, object, &mut patch.clone())?,
         }
         Ok(value)
+    }
+
+    /// Decodes what it has made of `live` as the type of this name.
+    pub fn fit(
+        &self,
+        (root, decode): (&str, Decode),
+        value: Value,
+        validation: FieldValidation,
+        live: Live<'_>,
+    ) -> Result<Typed, Failure> {
+        let problems = |unknown| [self.problems.clone(), unknown].concat();
+        typed::fit(decode, value, validation, problems).map_err(|unfit| self.refuse(root, live, &unfit))
     }
 
     /// Says what a patch has made that is no object of its kind. Of a strategic merge upstream shows the patch, of others
@@ -196,9 +207,13 @@ impl Patch {
 }
 
 fn merge_strategically(root: &str, object: &Value, patch: &mut Map<String, Value>) -> Result<Value, Failure> {
-    strategic::apply(root, object, patch).map_err(|error| match error.is_the_clients() {
-        true => Failure::BadRequest(error.to_string()),
-        false => Failure::Untyped(error.to_string()),
+    strategic::apply(root, object, patch).map_err(|error| {
+        let why = error.to_string();
+        if error.is_the_clients() {
+            Failure::BadRequest(why)
+        } else {
+            Failure::Untyped(why)
+        }
     })
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use api::kind::DecodeError;
+use api::kind::{DecodeError, Decoded};
 use serde_json::Value;
 
 use crate::decode::Parsed;
@@ -14,7 +14,7 @@ use crate::resource::Resource;
 use crate::status::Failure;
 
 /// An object of its kind.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Typed {
     /// The object.
     pub object: Value,
@@ -40,6 +40,9 @@ impl fmt::Display for Unfit {
     }
 }
 
+/// How a type reads a value.
+pub(crate) type Decode = fn(Value) -> Result<Decoded, DecodeError>;
+
 /// Decodes a body as its kind and deals with what does not belong there.
 pub(crate) fn decode(
     resource: &Resource,
@@ -47,28 +50,38 @@ pub(crate) fn decode(
     validation: FieldValidation,
 ) -> Result<Typed, Failure> {
     check_type(resource, &parsed.value)?;
+    let kind = resource.kind;
+    body(kind.decode, (kind.version, kind.kind), parsed, validation)
+}
+
+/// Decodes a body as a type of this version and name.
+pub(crate) fn body(
+    decode: Decode,
+    (version, name): (&str, &str),
+    parsed: Parsed,
+    validation: FieldValidation,
+) -> Result<Typed, Failure> {
     let mut lines = parsed.lines;
     if validation == FieldValidation::Strict && !lines.is_empty() {
         lines = vec![format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "))];
     }
     let twice = parsed.duplicates.iter().map(|path| duplicate(path));
     let problems = |unknown: Vec<String>| lines.into_iter().chain(unknown).chain(twice).collect();
-    fit(resource, parsed.value, validation, problems).map_err(|unfit| {
-        let (version, name) = (resource.kind.version, resource.kind.kind);
+    fit(decode, parsed.value, validation, problems).map_err(|unfit| {
         Failure::BadRequest(format!(
             "{name} in version {version:?} cannot be handled as a {name}: {unfit}"
         ))
     })
 }
 
-/// Decodes a value as a kind; `problems` puts those of its unknown fields among the others there are.
+/// Decodes a value; `problems` puts those of its unknown fields among the others there are.
 pub(crate) fn fit(
-    resource: &Resource,
+    decode: Decode,
     value: Value,
     validation: FieldValidation,
     problems: impl FnOnce(Vec<String>) -> Vec<String>,
 ) -> Result<Typed, Unfit> {
-    let decoded = (resource.kind.decode)(value).map_err(Unfit::Type)?;
+    let decoded = decode(value).map_err(Unfit::Type)?;
     let unknown = decoded.unknown.iter().map(|path| unknown(path));
     let warnings = match validation {
         FieldValidation::Ignore => Vec::new(),

@@ -96,6 +96,38 @@ async fn scale_is_an_object_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_is_no_scale_is_refused_as_upstream_does() {
+    let door = Door::open().await;
+    door.make(DEPLOYMENTS, &deployment("web")).await;
+    let path = format!("{DEPLOYMENTS}/web/scale?fieldValidation=Strict");
+    let (_, scale) = door.get(&path).await;
+    let unknown = json!({ "spec": { "foo": 1 } });
+    let (status, refused) = door.patch(&path, "strategic-merge", &unknown).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        refused["message"],
+        " \"\" is invalid: patch: Invalid value: \"map[spec:map[foo:1]]\": strict decoding error: unknown field \"spec.foo\""
+    );
+    let wrong = json!({ "spec": { "replicas": "x" } });
+    let (status, refused) = door.patch(&path, "merge", &wrong).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let why = "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32";
+    assert!(refused["message"].as_str().unwrap().ends_with(why), "{refused}");
+    let mut sent = scale.clone();
+    sent["spec"]["replicas"] = json!("x");
+    let (status, refused) = door.put(&path, &sent).await;
+    assert_eq!(
+        (status, &refused["message"]),
+        (
+            StatusCode::BAD_REQUEST,
+            &json!(format!(
+                "Scale in version \"v1\" cannot be handled as a Scale: {why}"
+            ))
+        )
+    );
+}
+
+#[tokio::test]
 async fn a_pod_is_bound_once() {
     let door = Door::open().await;
     door.make(PODS, &pod("a")).await;
