@@ -15,6 +15,7 @@ use crate::create;
 use crate::decode::{self, Parsed};
 use crate::metadata;
 use crate::object::{self, meta_str, metadata_mut};
+use crate::query::{FieldValidation, WriteOptions};
 use crate::resource::Resource;
 use crate::status::Failure;
 use crate::tracking::{self, Tracking};
@@ -39,6 +40,7 @@ pub(crate) struct Configuration<'a> {
     value: Value,
     /// Where keys were given again.
     lines: Vec<String>,
+    validation: FieldValidation,
     manager: Manager,
     force: bool,
     part: Part,
@@ -58,7 +60,10 @@ pub(crate) async fn apply(call: &Call, body: Body, write: Write) -> Result<Respo
         managers: None,
     };
     for _ in 0..ATTEMPTS {
-        match change.apply(|live| configuration.merge_into(live)).await {
+        match change
+            .apply(|live| change.decode(configuration.merge_into(live)?))
+            .await
+        {
             Err(Failure::NotFound(_)) if write == Write::Main => {}
             written => return call.respond_written(StatusCode::OK, &written?),
         }
@@ -122,6 +127,7 @@ impl<'a> Configuration<'a> {
             resource,
             value: typed(resource, call.namespace(), name, sent)?,
             lines,
+            validation: WriteOptions::of(call)?.fields,
             manager: tracking::manager(resource, manager.to_owned(), subresource),
             force: call.query.flag("force"),
             part,
@@ -152,6 +158,12 @@ impl<'a> Configuration<'a> {
         }
         if !applied.entries.is_empty() {
             metadata_mut(&mut object).insert("managedFields".to_owned(), json!(applied.entries));
+        }
+        if self.validation == FieldValidation::Strict && !self.lines.is_empty() {
+            return Err(Failure::BadRequest(format!(
+                "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {}",
+                self.lines.join("\n  ")
+            )));
         }
         Ok(Parsed {
             lines: self.lines.clone(),

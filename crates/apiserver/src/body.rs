@@ -2,13 +2,17 @@
 //!
 //! Flows in: bytes and streams. Flows out: `http` messages with one body type. Never looks inside a body.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
-use http_body::{Body as _, Frame};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
 
 use crate::status::Failure;
 
@@ -84,12 +88,55 @@ pub(crate) async fn collect(mut body: Body) -> Result<Bytes, Failure> {
 
 /// Reads what is left of a body, unless that is very much: many clients look for an answer only when they have sent
 /// everything, and to these a connection that is closed before is a failure of the network.
-async fn discard(mut body: Body) {
+async fn discard<B: http_body::Body<Data = Bytes> + Unpin>(mut body: B) {
     let mut read = 0;
     while read < MAX_DISCARDED
         && let Some(Ok(frame)) = body.frame().await
     {
         read += frame.data_ref().map_or(0, Bytes::len);
+    }
+}
+
+/// A body as it comes from the network. What nobody has read of it when it is dropped is read then: HTTP/2 would reset the
+/// stream, which to many clients is a failure of the network, even with an answer before it.
+pub(crate) struct Arriving(Option<Incoming>);
+
+impl Arriving {
+    /// A body that has begun to come.
+    pub fn new(body: Incoming) -> Self {
+        Self(Some(body))
+    }
+}
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map(Incoming::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        let unread = self.0.take().filter(|body| !body.is_end_stream());
+        if let (Some(body), Ok(runtime)) = (unread, Handle::try_current()) {
+            runtime.spawn(tokio::time::timeout(PATIENCE, discard(body)));
+        }
     }
 }
 

@@ -131,7 +131,7 @@ async fn ensure(
     let merged = change.apply(|live| {
         let mut value = live.object.clone();
         json_patch::merge(&mut value, &wanted);
-        Ok(Parsed::from(value))
+        change.decode(value)
     });
     merged.await.map(drop)
 }

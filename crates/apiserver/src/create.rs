@@ -16,6 +16,7 @@ use crate::resource::Resource;
 use crate::server::Core;
 use crate::status::{Failure, Subject};
 use crate::tracking::Tracking;
+use crate::typed::{self, Typed};
 use crate::write::{self, Written};
 use crate::{admission, bootstrap};
 
@@ -57,7 +58,10 @@ impl Core {
         options: WriteOptions,
         tracking: &Tracking,
     ) -> Result<Written, Failure> {
-        let (mut object, mut warnings) = write::decode(resource, parsed, options.fields)?;
+        let Typed {
+            mut object,
+            mut warnings,
+        } = typed::decode(resource, parsed, options.fields)?;
         if resource.kind.inert {
             let kind = resource.kind.kind;
             warnings.push(format!("this {kind} is stored, but nothing acts on it yet"));

@@ -3,6 +3,8 @@
 //! Flows in: the table of kinds, and the reviews. Flows out: the old documents (one per group and version) and the
 //! aggregated one. Made once at start; the table does not change.
 
+mod index;
+
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -35,7 +37,7 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 /// The documents, ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Discovery {
-    /// `/api`, `/apis`, `/apis/<group>`, `/apis/<group>/<version>` ...
+    /// `/`, `/api`, `/apis`, `/apis/<group>`, `/apis/<group>/<version>` ...
     documents: HashMap<String, Bytes>,
     /// For `/api` and `/apis`, in the aggregated form.
     aggregated: HashMap<&'static str, Aggregated>,
@@ -102,6 +104,7 @@ impl Discovery {
             });
             add(path, &list);
         }
+        documents.insert("/".to_owned(), index::of(documents.keys()));
         let aggregated =
             [("/api", true), ("/apis", false)].map(|(path, core)| (path, aggregate(&groups, core)));
         Self {
@@ -113,6 +116,7 @@ impl Discovery {
     /// Answers a discovery path.
     pub fn respond(&self, path: &Path, headers: &HeaderMap) -> Result<Response, Failure> {
         let path = match path {
+            Path::Index => "/".to_owned(),
             Path::CoreVersions => "/api".to_owned(),
             Path::Groups => "/apis".to_owned(),
             Path::Group(group) => format!("/apis/{group}"),

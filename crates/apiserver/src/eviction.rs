@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::body::{self, Body, Response};
 use crate::call::Call;
-use crate::decode::{self, Parsed};
+use crate::decode;
 use crate::delete::DeleteOptions;
 use crate::metadata;
 use crate::object::{Object, is_terminating, meta_str};
@@ -118,11 +118,8 @@ async fn spend(call: &Call, pod: &Value, budget: &str, options: WriteOptions) ->
         options,
     };
     let spent = change.apply(|live| {
-        Ok(Parsed::from(spent(
-            &call.resource,
-            live.object,
-            meta_str(pod, "name"),
-        )?))
+        let spent = spent(&call.resource, live.object, meta_str(pod, "name"))?;
+        change.decode(spent)
     });
     spent.await.map(drop)
 }

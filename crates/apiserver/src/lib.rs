@@ -54,6 +54,7 @@ mod strategic;
 mod table;
 mod token;
 mod tracking;
+mod typed;
 mod update;
 mod watch;
 mod write;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use api::validation::{Errors, Path};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
@@ -15,10 +16,13 @@ use crate::body::{self, Response};
 use crate::call::Call;
 use crate::negotiate::{self, Form};
 use crate::object::{Object, push_json};
-use crate::query::{self, LIST_OPTIONS};
+use crate::query::{self, LIST_OPTIONS, Query};
 use crate::selector::Filter;
 use crate::status::Failure;
 use crate::table::{self, Include};
+
+const MATCH: &str = "resourceVersionMatch";
+const INITIAL: &str = "sendInitialEvents";
 
 /// A page of a list.
 pub(crate) struct Listed {
@@ -189,15 +193,49 @@ fn next(entries: &[Arc<Entry>], more: bool, revision: u64) -> Option<String> {
     )
 }
 
-/// Reads limit, continue, resourceVersion and resourceVersionMatch, by upstream's rules for their combinations.
+/// Upstream's `ValidateListOptions`: which options go together.
+fn check_options(query: &Query) -> Result<(), Failure> {
+    let mut errors = Errors::default();
+    if let Some(matching) = query.get(MATCH) {
+        let field = Path::ROOT.field(MATCH);
+        let revision = query.get("resourceVersion");
+        if revision.is_none() {
+            let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+            errors.forbidden(&field, why);
+        }
+        if query.get("continue").is_some() {
+            let why = "resourceVersionMatch is forbidden when continue is provided";
+            errors.forbidden(&field, why);
+        }
+        if !matches!(matching, "Exact" | "NotOlderThan") {
+            errors.not_supported(&field, matching, &["Exact", "NotOlderThan", ""]);
+        }
+        if (matching, revision) == ("Exact", Some("0")) {
+            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            errors.forbidden(&field, why);
+        }
+    }
+    if query.optional_flag(INITIAL).is_some() {
+        let why = "sendInitialEvents is forbidden for list";
+        errors.forbidden(&Path::ROOT.field(INITIAL), why);
+    }
+    let causes = errors.into_verdict().causes;
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::invalid_options(LIST_OPTIONS, causes))
+    }
+}
+
+/// Reads limit, continue, resourceVersion and resourceVersionMatch.
 fn scope(call: &Call, filter: &Filter) -> Result<Scope, Failure> {
     let query = &call.query;
+    check_options(query)?;
     let prefix = prefix(call, filter);
     let limit = usize::try_from(query.number("limit")?.unwrap_or(0)).unwrap_or(0);
-    let matching = query.get("resourceVersionMatch");
     let revision = query::revision(query)?;
     if let Some(token) = query.get("continue") {
-        if matching.is_some() || revision.is_some_and(|revision| revision > 0) {
+        if revision.is_some_and(|revision| revision > 0) {
             let why = "specifying resource version is not allowed when using continue";
             return Err(Failure::BadRequest(why.to_owned()));
         }
@@ -210,34 +248,10 @@ fn scope(call: &Call, filter: &Filter) -> Result<Scope, Failure> {
             at,
         });
     }
-    let exact = match (matching, revision) {
-        (Some(_), None) => {
-            let why = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
-            return Err(Failure::invalid_option(
-                LIST_OPTIONS,
-                "FieldValueForbidden",
-                "resourceVersionMatch",
-                why.to_owned(),
-            ));
-        }
-        (Some("Exact"), Some(0)) => {
-            let why = "Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"";
-            return Err(Failure::invalid_option(
-                LIST_OPTIONS,
-                "FieldValueForbidden",
-                "resourceVersionMatch",
-                why.to_owned(),
-            ));
-        }
-        (Some("Exact"), _) => true,
-        (Some("NotOlderThan"), _) => false,
-        (Some(other), _) => {
-            let allowed = ["Exact", "NotOlderThan"];
-            let cause = query::unsupported("resourceVersionMatch", other, &allowed);
-            return Err(Failure::invalid_options(LIST_OPTIONS, vec![cause]));
-        }
+    let exact = match query.get(MATCH) {
+        Some(matching) => matching == "Exact",
         // Without a match rule a page of a certain revision means exactly that revision.
-        (None, revision) => limit > 0 && revision.is_some_and(|revision| revision > 0),
+        None => limit > 0 && revision.is_some_and(|revision| revision > 0),
     };
     let current = call.core.store.revision();
     match revision {

@@ -4,13 +4,13 @@
 //! on, its upgrade included, so that the agent speaks with the client: nothing is proxied here.
 
 use api::validation::{Errors, Path};
-use http::Uri;
 use http::uri::PathAndQuery;
+use http::{StatusCode, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 use tower::Service;
 
-use crate::body::{Body, BoxError, Request, Response};
+use crate::body::{self, Body, BoxError, Request, Response};
 use crate::call::Call;
 use crate::object::{Object, meta_str};
 use crate::status::{Failure, Subject};
@@ -36,19 +36,30 @@ const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'>')
     .add(b'?');
 
-/// Serves what is about a container of a pod, such as `/log`: `path` is the kubelet's word for it.
+/// The streams that a log can be had of.
+const STREAMS: [&str; 3] = ["All", "Stderr", "Stdout"];
+
+/// What upstream calls a field that has no name.
+const NAMELESS: &str = "[]";
+
+/// Serves what is about a container of a pod, such as `/exec`: `path` is the kubelet's word for it.
 pub(crate) async fn container(call: &Call, request: Request, path: &str) -> Result<Response, Failure> {
     let pod = pod(call).await?;
     let container = chosen(&pod, call.query.get("container"))?;
-    let container = utf8_percent_encode(&container, SEGMENT);
+    to_container(call, &pod, &container, request, path).await
+}
+
+async fn to_container(
+    call: &Call,
+    pod: &Value,
+    container: &str,
+    request: Request,
+    path: &str,
+) -> Result<Response, Failure> {
+    let container = utf8_percent_encode(container, SEGMENT);
     let (namespace, name) = (call.namespace().unwrap_or_default(), call.name()?);
-    forward(
-        call,
-        &pod,
-        request,
-        &format!("/{path}/{namespace}/{name}/{container}"),
-    )
-    .await
+    let path = format!("/{path}/{namespace}/{name}/{container}");
+    forward(call, pod, request, &path).await
 }
 
 /// Serves `/portforward`.
@@ -58,28 +69,47 @@ pub(crate) async fn ports(call: &Call, request: Request) -> Result<Response, Fai
     forward(call, &pod, request, &format!("/portForward/{namespace}/{name}")).await
 }
 
-/// Serves `pods/NAME/log`.
+/// Serves `pods/NAME/log`. A pod that has no node yet has no log either, which is no mistake.
 pub(crate) async fn log(call: &Call, request: Request) -> Result<Response, Failure> {
     check_log_options(call)?;
-    container(call, request, "containerLogs").await
+    let pod = pod(call).await?;
+    let container = chosen(&pod, call.query.get("container"))?;
+    if node(&pod).is_empty() {
+        let mut nothing = Response::new(body::full(""));
+        *nothing.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(nothing);
+    }
+    to_container(call, &pod, &container, request, "containerLogs").await
 }
 
+/// Upstream's `ValidatePodLogOptions`.
 fn check_log_options(call: &Call) -> Result<(), Failure> {
+    let query = &call.query;
     let mut errors = Errors::default();
     let too_few = "must be greater than 0";
-    let limit = call.query.number("limitBytes")?;
-    if let Some(limit) = limit.filter(|limit| *limit < 1) {
+    let tail = query.number("tailLines")?;
+    errors.non_negative(&Path::ROOT.field("tailLines"), tail);
+    if let Some(limit) = query.number("limitBytes")?.filter(|limit| *limit < 1) {
         errors.invalid(&Path::ROOT.field("limitBytes"), &limit, too_few);
     }
-    match (call.query.number("sinceSeconds")?, call.query.get("sinceTime")) {
+    let time = query.get("sinceTime").map(check_time).transpose()?;
+    match (query.number("sinceSeconds")?, time) {
         (Some(_), Some(_)) => {
             let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
-            errors.forbidden(&Path::ROOT, why);
+            errors.forbidden(&Path::ROOT.field(NAMELESS), why);
         }
         (Some(seconds), None) if seconds < 1 => {
             errors.invalid(&Path::ROOT.field("sinceSeconds"), &seconds, too_few);
         }
         _ => {}
+    }
+    let stream = query.get("stream").unwrap_or("All");
+    if !STREAMS.contains(&stream) {
+        errors.not_supported(&Path::ROOT.field("stream"), stream, &STREAMS);
+    }
+    if stream != "All" && tail.is_some() {
+        let why = "`tailLines` and specific `stream` are mutually exclusive for now";
+        errors.forbidden(&Path::ROOT.field(NAMELESS), why);
     }
     let causes = errors.into_verdict().causes;
     if causes.is_empty() {
@@ -91,6 +121,16 @@ fn check_log_options(call: &Call) -> Result<(), Failure> {
         name: call.name()?.to_owned(),
     };
     Err(Failure::Invalid { subject, causes })
+}
+
+fn check_time(text: &str) -> Result<(), Failure> {
+    let time = text.parse::<jiff::Timestamp>();
+    time.map(drop).map_err(|_| {
+        let form = "2006-01-02T15:04:05Z07:00";
+        Failure::BadRequest(format!(
+            "parsing time {text:?} as {form:?}: cannot parse {text:?} as \"2006\""
+        ))
+    })
 }
 
 /// Serves `nodes/NAME/proxy/PATH`: the agent is asked for the path itself.
@@ -110,9 +150,13 @@ async fn pod(call: &Call) -> Result<Value, Failure> {
     Ok(Object::from(&*entry).to_value(&call.resource))
 }
 
+fn node(pod: &Value) -> &str {
+    pod["spec"]["nodeName"].as_str().unwrap_or_default()
+}
+
 /// Hands a request on to the agent of a pod's node.
 async fn forward(call: &Call, pod: &Value, request: Request, path: &str) -> Result<Response, Failure> {
-    let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+    let node = node(pod);
     if node.is_empty() {
         let name = call.name()?;
         return Err(Failure::BadRequest(format!(
@@ -141,7 +185,7 @@ async fn to_agent(call: &Call, node: &str, mut request: Request, path: &str) -> 
     agent.call(request).await.map_err(silent)
 }
 
-/// The container asked for; without a name, the annotated default or the only one.
+/// The container asked for; without a name, the only one. (Which one an annotation makes the default is kubectl's business.)
 fn chosen(pod: &Value, asked: Option<&str>) -> Result<String, Failure> {
     let name = meta_str(pod, "name");
     let names = |field: &str| -> Vec<String> {
@@ -151,31 +195,20 @@ fn chosen(pod: &Value, asked: Option<&str>) -> Result<String, Failure> {
             .map(str::to_owned)
             .collect()
     };
-    let (main, init) = (names("containers"), names("initContainers"));
-    let asked =
-        asked.or_else(|| pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str());
-    match (asked, main.as_slice()) {
-        (Some(asked), _) => {
-            let known = main
-                .iter()
-                .chain(&init)
-                .chain(&names("ephemeralContainers"))
-                .any(|known| known == asked);
-            let unknown = || Failure::BadRequest(format!("container {asked} is not valid for pod {name}"));
-            known.then(|| asked.to_owned()).ok_or_else(unknown)
-        }
-        (None, [only]) => Ok(only.clone()),
-        (None, several) => {
-            let choice = format!("choose one of: [{}]", several.join(" "));
-            let init = match init.as_slice() {
-                [] => String::new(),
-                init => format!(" or one of the init containers: [{}]", init.join(" ")),
-            };
-            Err(Failure::BadRequest(format!(
-                "a container name must be specified for pod {name}, {choice}{init}"
-            )))
-        }
+    let main = names("containers");
+    if let (None, [only]) = (asked, main.as_slice()) {
+        return Ok(only.clone());
     }
+    let all = [names("initContainers"), main, names("ephemeralContainers")].concat();
+    let why = match asked {
+        Some(asked) if all.iter().any(|known| known == asked) => return Ok(asked.to_owned()),
+        Some(asked) => format!("container {asked} is not valid for pod {name}"),
+        None => format!(
+            "a container name must be specified for pod {name}, choose one of: [{}]",
+            all.join(" ")
+        ),
+    };
+    Err(Failure::BadRequest(why))
 }
 
 #[cfg(test)]
@@ -186,11 +219,14 @@ mod tests {
 
     #[test]
     fn containers_are_chosen_as_upstream_does() {
-        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}, {"name": "b"}]}});
+        let pod = json!({
+            "metadata": {"name": "p", "annotations": {"kubectl.kubernetes.io/default-container": "b"}},
+            "spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}, {"name": "b"}]},
+        });
         let error = chosen(&pod, None).unwrap_err().to_string();
         assert_eq!(
             error,
-            "a container name must be specified for pod p, choose one of: [a b]"
+            "a container name must be specified for pod p, choose one of: [i a b]"
         );
         assert_eq!(chosen(&pod, Some("b")), Ok("b".to_owned()));
         let error = chosen(&pod, Some("c")).unwrap_err().to_string();

@@ -9,6 +9,8 @@ use percent_encoding::percent_decode_str;
 pub(crate) enum Path {
     /// `/healthz`, `/livez`, `/readyz`, or `ping`, the one check below each of them.
     Health(&'static str),
+    /// `/`
+    Index,
     /// `/version`
     Version,
     /// `/api`
@@ -84,6 +86,7 @@ impl Path {
             ["livez"] => Self::Health("livez"),
             ["readyz"] => Self::Health("readyz"),
             ["healthz" | "livez" | "readyz", "ping"] => Self::Health("ping"),
+            [""] => Self::Index,
             ["version"] => Self::Version,
             ["api"] => Self::CoreVersions,
             ["apis"] => Self::Groups,
@@ -219,9 +222,8 @@ mod tests {
                 .as_deref(),
             Some("a.b")
         );
+        assert_eq!(Path::parse("/"), Path::Index);
         for path in [
-            "/",
-            "",
             "/foo",
             "/api/v1/namespaces//pods",
             "/api/v1/a/b/c/d/e",

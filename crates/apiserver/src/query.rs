@@ -2,6 +2,7 @@
 //!
 //! Flows in: the query string. Flows out: typed options. Never refuses an unknown parameter: upstream ignores them.
 
+use std::num::IntErrorKind;
 use std::time::Duration;
 
 use api::kind::Cause;
@@ -78,15 +79,18 @@ impl Query {
         self.get("timeout").map(parse).transpose()
     }
 
-    /// A whole number.
+    /// A whole number. What is none is refused in the words of Go.
     pub fn number(&self, name: &str) -> Result<Option<i64>, Failure> {
-        self.get(name)
-            .map(|value| {
-                value
-                    .parse()
-                    .map_err(|_| Failure::BadRequest(format!("{name}: invalid number {value:?}")))
+        let parse = |text: &str| {
+            text.parse::<i64>().map_err(|error| {
+                let why = match error.kind() {
+                    IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                    _ => "invalid syntax",
+                };
+                Failure::BadRequest(format!("strconv.ParseInt: parsing {text:?}: {why}"))
             })
-            .transpose()
+        };
+        self.get(name).map(parse).transpose()
     }
 }
 

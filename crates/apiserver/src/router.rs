@@ -194,7 +194,7 @@ fn asks_for_definitions(path: &ObjectPath) -> bool {
 
 async fn collection(call: Call, request: Request) -> Result<Response, Failure> {
     match *request.method() {
-        Method::GET if call.query.flag("watch") => watch::watch(call).await,
+        Method::GET if call.query.flag("watch") => watch::watch(call, request).await,
         Method::GET | Method::HEAD => list::list(&call).await,
         Method::POST => create::create(&call, request.into_body()).await,
         Method::DELETE => delete::delete_collection(&call, request.into_body()).await,
@@ -204,7 +204,7 @@ async fn collection(call: Call, request: Request) -> Result<Response, Failure> {
 
 async fn one(call: Call, request: Request) -> Result<Response, Failure> {
     match *request.method() {
-        Method::GET if call.query.flag("watch") => watch::watch(call).await,
+        Method::GET if call.query.flag("watch") => watch::watch(call, request).await,
         Method::GET | Method::HEAD => get::get(&call).await,
         Method::PUT => update::update(&call, request.into_body(), Write::Main).await,
         Method::PATCH => patch::patch(&call, request.into_body(), Write::Main).await,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use api::kind::{Cause, Column, Write};
+use api::kind::{Cause, Column, DecodeError, Decoded, Write};
 use api::labels::Selector;
 use api::table::{column, number};
 use http::StatusCode;
@@ -16,15 +16,23 @@ use serde_json::{Value, json};
 use crate::apply::{self, Configuration};
 use crate::body::{self, Body, Response};
 use crate::call::Call;
-use crate::decode::{self, Parsed};
+use crate::decode;
 use crate::negotiate::{self, Form};
 use crate::object::{Object, meta_str, push_json};
 use crate::patch::{self, Patch};
+use crate::query::{FieldValidation, WriteOptions};
 use crate::status::{Failure, Subject};
 use crate::table::{self, Include};
 use crate::tracking::{self, Tracking};
+use crate::typed::{self, Typed};
 use crate::update;
-use crate::write::Change;
+use crate::write::{Change, Live};
+
+/// What the type is called among types.
+const TYPE: &str = "io.k8s.api.autoscaling.v1.Scale";
+
+/// And in what clients are told of it: its version and its name.
+const NAME: (&str, &str) = ("v1", "Scale");
 
 /// Serves a GET of `/scale`.
 pub(crate) async fn get(call: &Call) -> Result<Response, Failure> {
@@ -35,7 +43,8 @@ pub(crate) async fn get(call: &Call) -> Result<Response, Failure> {
 /// Serves a PUT of `/scale`.
 pub(crate) async fn update(call: &Call, body: Body) -> Result<Response, Failure> {
     let bytes = body::collect(body).await?;
-    let sent = decode::body(&call.headers, &bytes, "Scale")?.value;
+    let sent = decode::body(&call.headers, &bytes, "Scale")?;
+    let sent = typed::body(as_scale, NAME, sent, WriteOptions::of(call)?.fields)?;
     write(call, |_| Ok(sent.clone())).await
 }
 
@@ -43,12 +52,26 @@ pub(crate) async fn update(call: &Call, body: Body) -> Result<Response, Failure>
 pub(crate) async fn patch(call: &Call, body: Body) -> Result<Response, Failure> {
     let bytes = body::collect(body).await?;
     if decode::media_type(&call.headers) == apply::MEDIA_TYPE {
-        return apply_scale(call, &apply::read(&bytes)?.value).await;
+        let sent = apply::read(&bytes)?;
+        let scale = typed::body(as_scale, NAME, sent, FieldValidation::Ignore)?;
+        return apply_scale(call, &scale.object).await;
     }
     patch::check_options(call)?;
-    let patch = Patch::parse(&call.headers, &bytes)?;
-    // A Scale has no lists, so a strategic merge of it is a merge.
-    write(call, |scale| Ok(patch.apply("", scale)?.value)).await
+    let validation = WriteOptions::of(call)?.fields;
+    let patch = Patch::parse(&call.headers, &bytes, validation)?;
+    write(call, |scale| {
+        let live = Live {
+            object: scale,
+            managers: None,
+        };
+        let patched = patch.apply(TYPE, scale)?;
+        patch.fit((TYPE, as_scale), patched, validation, live)
+    })
+    .await
+}
+
+fn as_scale(value: Value) -> Result<Decoded, DecodeError> {
+    api::decode::decode(TYPE, value)
 }
 
 /// Applies a Scale: what it says of the object is its number of replicas.
@@ -68,39 +91,42 @@ async fn apply_scale(call: &Call, scale: &Value) -> Result<Response, Failure> {
         tracking: Tracking::Applied,
         ..update::change(call, Write::Main)?
     };
-    let written = change.apply(|live| configuration.merge_into(live)).await?;
+    let merge = |live: Live<'_>| change.decode(configuration.merge_into(live)?);
+    let written = change.apply(merge).await?;
     respond(call, &scale_of(&written.object.to_value(resource)))
 }
 
 async fn write(
     call: &Call,
-    mut change: impl FnMut(&Value) -> Result<Value, Failure> + Send,
+    mut change: impl FnMut(&Value) -> Result<Typed, Failure> + Send,
 ) -> Result<Response, Failure> {
-    let written = update::change_of(call, Write::Main, "scale")?
+    let writing = update::change_of(call, Write::Main, "scale")?;
+    let written = writing
         .apply(|live| {
             let object = live.object;
-            let scale = change(&scale_of(object))?;
+            let Typed {
+                object: scale,
+                warnings,
+            } = change(&scale_of(object))?;
             let replicas = replicas(meta_str(object, "name"), &scale)?;
             let mut object = object.clone();
             object["spec"]["replicas"] = replicas.into();
             for field in ["resourceVersion", "uid", "name", "namespace"] {
                 object["metadata"][field] = scale["metadata"][field].clone();
             }
-            Ok(Parsed::from(object))
+            let typed = writing.decode(object)?;
+            Ok(Typed { warnings, ..typed })
         })
         .await?;
-    respond(call, &scale_of(&written.object.to_value(&call.resource)))
+    let mut response = respond(call, &scale_of(&written.object.to_value(&call.resource)))?;
+    for warning in &written.warnings {
+        body::warn(&mut response, warning);
+    }
+    Ok(response)
 }
 
 fn replicas(name: &str, scale: &Value) -> Result<i64, Failure> {
-    let replicas = match &scale["spec"]["replicas"] {
-        Value::Null => 0,
-        value => value.as_i64().filter(|number| i32::try_from(*number).is_ok()).ok_or_else(|| {
-            Failure::BadRequest(format!(
-                "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal {value} into Go struct field ScaleSpec.spec.replicas of type int32"
-            ))
-        })?,
-    };
+    let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
     if replicas >= 0 {
         return Ok(replicas);
     }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Identity;
+use crate::body::Arriving;
 use crate::pki::ServerTls;
 use crate::router;
 use crate::server::ApiServer;
@@ -91,7 +92,7 @@ impl ApiServer {
         let asked = CancellationToken::new();
         let service = service_fn(|request: http::Request<Incoming>| {
             asked.cancel();
-            let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+            let mut request = request.map(|body| Arriving::new(body).map_err(Into::into).boxed_unsync());
             if let Some(identity) = identity.clone() {
                 request.extensions_mut().insert(identity);
             }

@@ -107,6 +107,9 @@ pub(crate) enum Failure {
     /// 413
     #[error("Request entity too large: limit is {0}")]
     TooLarge(usize),
+    /// 413: how many operations a JSON patch may have, and how many this one has.
+    #[error("Request entity too large: The allowed maximum operations in a JSON patch is {0}, got {1}")]
+    TooManyOperations(usize, usize),
     /// 415
     #[error("the body of the request was in an unknown format - accepted media types include: {0}")]
     UnsupportedMediaType(String),
@@ -121,7 +124,8 @@ pub(crate) enum Failure {
     /// 422: the patch cannot be applied to what is there.
     #[error("the server rejected our request due to an error in our request")]
     Unprocessable,
-    /// 500, without a reason: a configuration that is not of its type. (Upstream's server takes it for its own failure.)
+    /// 500, without a reason: a configuration that is not of its type, a strategic merge that makes no sense. (Upstream's
+    /// server takes these for its own failures.)
     #[error("{0}")]
     Untyped(String),
     /// 500
@@ -233,7 +237,9 @@ impl Failure {
             Self::AlreadyExists(_) => (StatusCode::CONFLICT, "AlreadyExists"),
             Self::Conflict { .. } | Self::ApplyConflict(_) => (StatusCode::CONFLICT, "Conflict"),
             Self::Expired { .. } => (StatusCode::GONE, "Expired"),
-            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+            Self::TooLarge(_) | Self::TooManyOperations(..) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge")
+            }
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
             Self::Invalid { .. } | Self::Unprocessable => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
             Self::Untyped(_) => (StatusCode::INTERNAL_SERVER_ERROR, ""),

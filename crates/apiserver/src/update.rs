@@ -18,7 +18,7 @@ pub(crate) async fn update(call: &Call, body: Body, write: Write) -> Result<Resp
     let bytes = body::collect(body).await?;
     let parsed = decode::body(&call.headers, &bytes, call.resource.kind.kind)?;
     let change = change(call, write)?;
-    let take = |_: Live<'_>| Ok(parsed.clone());
+    let take = |_: Live<'_>| change.decode(parsed.clone());
     call.respond_written(StatusCode::OK, &change.apply(take).await?)
 }
 

@@ -1,8 +1,10 @@
 //! WATCH: the changes of a collection as they happen.
 //!
-//! Flows in: a revision and selectors. Flows out: one JSON line per change, made of stored bytes. Never parses an object,
-//! unless for a table or a view. Ends with the client, the timeout, the server, or an ERROR line when the revision is too
+//! Flows in: a revision and selectors. Flows out: one JSON line per change, made of stored bytes, or one message of a
+//! WebSocket. Never parses an object, unless for a table or a view. Ends with the client, the timeout, the server, or an ERROR line when the revision is too
 //! old.
+
+mod socket;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use rand::Rng;
 use store::{Entry, Event, Interest};
 use tokio::time::{Instant, sleep_until};
 
-use crate::body::{self, Response};
+use crate::body::{self, Request, Response};
 use crate::call::Call;
 use crate::list;
 use crate::negotiate::{self, Form};
@@ -94,7 +96,7 @@ impl Lines {
 }
 
 /// Serves a watch on a collection, or on one object by its name.
-pub(crate) async fn watch(call: Call) -> Result<Response, Failure> {
+pub(crate) async fn watch(call: Call, mut request: Request) -> Result<Response, Failure> {
     if yaml::is_wanted(&call.headers) {
         // There is no telling where one event ends and the next begins.
         return Err(Failure::NotAcceptable);
@@ -125,6 +127,9 @@ pub(crate) async fn watch(call: Call) -> Result<Response, Failure> {
         // Upstream answers 200 and says it in the stream: clients relist.
         Err(failure @ Failure::Expired { .. }) => watching.fail(&failure),
         Err(failure) => return Err(failure),
+    }
+    if socket::is_wanted(request.headers()) {
+        return socket::answer(&mut request, watching.into_stream());
     }
     let mut response = Response::new(body::stream(watching.into_stream()));
     *response.status_mut() = StatusCode::OK;

@@ -15,11 +15,12 @@ use crate::admission;
 use crate::decode::Parsed;
 use crate::metadata;
 use crate::object::{self, Memo, Object, has_finalizers, is_terminating, meta_str};
-use crate::query::{FieldValidation, WriteOptions};
+use crate::query::WriteOptions;
 use crate::resource::Resource;
 use crate::server::Core;
 use crate::status::{Failure, Subject};
 use crate::tracking::{self, Tracking};
+use crate::typed::{self, Typed};
 
 /// How often a change is made again because another writer was faster. Each time that one was, somebody has come
 /// on; upstream (`GuaranteedUpdate`) sets no limit, and a limit that is met tells a client of a conflict that it has not.
@@ -32,68 +33,6 @@ pub(crate) struct Written {
     pub object: Object,
     /// What the client should be told: unknown and duplicate fields, and what is hardly meant.
     pub warnings: Vec<String>,
-}
-
-/// Decodes a value as its kind and deals with what does not belong there.
-pub(crate) fn decode(
-    resource: &Resource,
-    parsed: Parsed,
-    fields: FieldValidation,
-) -> Result<(Value, Vec<String>), Failure> {
-    let kind = resource.kind;
-    check_type(resource, &parsed.value)?;
-    let refused = |why: &str| {
-        let (version, name) = (kind.version, kind.kind);
-        Failure::BadRequest(format!(
-            "{name} in version {version:?} cannot be handled as a {name}: {why}"
-        ))
-    };
-    let decoded = (kind.decode)(parsed.value).map_err(|error| refused(&error.message))?;
-    let unknown = decoded
-        .unknown
-        .iter()
-        .map(|path| format!("unknown field {path:?}"));
-    let twice = parsed
-        .duplicates
-        .iter()
-        .map(|path| format!("duplicate field {path:?}"));
-    let problems = unknown.chain(twice);
-    let mut lines = parsed.lines;
-    match fields {
-        FieldValidation::Ignore => return Ok((decoded.object, Vec::new())),
-        FieldValidation::Strict if !lines.is_empty() => {
-            lines = vec![format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "))];
-        }
-        _ => {}
-    }
-    let problems: Vec<String> = lines.into_iter().chain(problems).collect();
-    if fields == FieldValidation::Strict && !problems.is_empty() {
-        let why = format!("strict decoding error: {}", problems.join(", "));
-        return Err(refused(&why));
-    }
-    Ok((decoded.object, problems))
-}
-
-/// The body must be of the path's kind; one that does not say is taken to be.
-fn check_type(resource: &Resource, value: &Value) -> Result<(), Failure> {
-    if !value.is_object() {
-        return Err(Failure::BadRequest("the body is not an object".to_owned()));
-    }
-    let kind = value["kind"].as_str().unwrap_or_default();
-    let version = value["apiVersion"].as_str().unwrap_or_default();
-    if !version.is_empty() && version != resource.api_version {
-        return Err(Failure::BadRequest(format!(
-            "the API version in the data ({version}) does not match the expected API version ({})",
-            resource.api_version
-        )));
-    }
-    if !kind.is_empty() && kind != resource.kind.kind {
-        let (version, expected) = (resource.kind.version, resource.kind.kind);
-        return Err(Failure::BadRequest(format!(
-            "{kind} in version {version:?} cannot be handled as a {expected}: the kind in the data ({kind}) does not match the expected kind ({expected})"
-        )));
-    }
-    Ok(())
 }
 
 /// An object that is to be changed.
@@ -142,7 +81,7 @@ impl Change<'_> {
     /// the current one.
     pub async fn apply(
         &self,
-        mut change: impl FnMut(Live<'_>) -> Result<Parsed, Failure> + Send,
+        mut change: impl FnMut(Live<'_>) -> Result<Typed, Failure> + Send,
     ) -> Result<Written, Failure> {
         let Self { core, resource, .. } = *self;
         let key = resource.key(self.namespace, self.name);
@@ -150,12 +89,14 @@ impl Change<'_> {
             let entry = core.read(resource, &key, self.name).await?;
             let stored = Object::from(&*entry);
             let (old, kept) = stored.split(resource);
-            let parsed = change(Live {
+            let Typed {
+                object: mut new,
+                mut warnings,
+            } = change(Live {
                 object: &old,
                 managers: kept,
             })?;
-            self.check_identity(&old, &parsed.value)?;
-            let (mut new, mut warnings) = decode(resource, parsed, self.options.fields)?;
+            self.check_identity(&old, &new)?;
             let sent = object::take_managers(&mut new);
             (resource.kind.default)(&mut new);
             admission::complete(core, resource, &mut new, Some(&old)).await?;
@@ -177,6 +118,11 @@ impl Change<'_> {
             }
         }
         Err(Failure::modified(resource, self.name))
+    }
+
+    /// Decodes what the client sent, or what is to be written, as the kind.
+    pub fn decode(&self, value: impl Into<Parsed>) -> Result<Typed, Failure> {
+        typed::decode(self.resource, value.into(), self.options.fields)
     }
 
     /// Reads the object, lets `change` make a new one of it, and stores that as it is: for the parts of an object that

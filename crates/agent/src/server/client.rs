@@ -13,14 +13,15 @@ use futures::stream::{self, BoxStream, Peekable, SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
-use tokio_tungstenite::tungstenite::protocol::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, protocol::Message};
 
 use super::BoxError;
+use super::codec::Codec;
 use super::spdy::{Connection, Reader, Stream, Writer};
 use super::terminal::Size;
-use super::upgrade::{self, Carrier, Protocols, Socket};
+use super::upgrade::{self, Agreement, Carrier, Protocols, Socket};
 
 const STDIN: u8 = 0;
 /// The channel of standard output.
@@ -33,7 +34,13 @@ const CLOSE: u8 = 255;
 
 /// What clients may offer.
 pub const PROTOCOLS: Protocols = Protocols {
-    channels: &["v5.channel.k8s.io", "v4.channel.k8s.io"],
+    channels: &[
+        "v5.channel.k8s.io",
+        "v4.channel.k8s.io",
+        "v4.base64.channel.k8s.io",
+        "channel.k8s.io",
+        "base64.channel.k8s.io",
+    ],
     spdy: &["v4.channel.k8s.io"],
 };
 /// How long a SPDY client may take to open its streams.
@@ -81,9 +88,33 @@ pub struct Client {
 /// Where a client is told things.
 pub enum Output {
     /// Over a WebSocket.
-    Channels(SplitSink<Socket, Message>),
+    Channels(Channels),
     /// Over SPDY.
     Streams(Box<Streams>),
+}
+
+/// The WebSocket of a client.
+pub struct Channels {
+    socket: SplitSink<Socket, Message>,
+    codec: Codec,
+    /// Before version 4 clients are told an error's message alone, and nothing of success.
+    in_words: bool,
+}
+
+impl Channels {
+    async fn send(&mut self, piece: Bytes) -> Result<(), tungstenite::Error> {
+        self.socket.send(self.codec.message(piece)).await
+    }
+
+    /// Tells how it ended.
+    async fn tell(&mut self, outcome: &Value) -> Result<(), tungstenite::Error> {
+        let text = match outcome["message"].as_str() {
+            None if self.in_words => return Ok(()),
+            Some(message) if self.in_words => message.to_owned(),
+            _ => outcome.to_string(),
+        };
+        self.send([&[OUTCOME], text.as_bytes()].concat().into()).await
+    }
 }
 
 /// A SPDY client's streams that lead to it.
@@ -98,7 +129,7 @@ impl Output {
     /// Sends a piece of output, which is headed by its channel.
     pub async fn send(&mut self, piece: Bytes) -> Result<(), BoxError> {
         match self {
-            Self::Channels(socket) => socket.send(Message::Binary(piece)).await?,
+            Self::Channels(channels) => channels.send(piece).await?,
             Self::Streams(streams) => {
                 let stream = match piece.first() {
                     Some(&STDOUT) => &mut streams.stdout,
@@ -115,21 +146,26 @@ impl Output {
 
 impl Client {
     /// Takes the connection over.
-    pub async fn open(upgrade: OnUpgrade, carrier: Carrier, wanted: Wanted) -> Result<Self, BoxError> {
+    pub async fn open(upgrade: OnUpgrade, agreement: Agreement, wanted: Wanted) -> Result<Self, BoxError> {
+        let Agreement { carrier, protocol } = agreement;
         if carrier == Carrier::Channels {
-            let (mut output, input) = upgrade::socket(upgrade).await?.split();
+            let (socket, input) = upgrade::socket(upgrade).await?.split();
             let mut input = input.peekable();
-            output.send(Message::Ping(Bytes::new())).await?;
+            let codec = Codec::of(protocol);
+            let mut channels = Channels {
+                socket,
+                codec,
+                in_words: protocol.is_none_or(|name| !name.starts_with('v')),
+            };
+            channels.socket.send(Message::Ping(Bytes::new())).await?;
             // One that answers only when it is asked for more is told all the same.
             let _ = tokio::time::timeout(ANSWER, Pin::new(&mut input).peek()).await;
             // An empty piece tells the client that the connection stands.
             let first = if wanted.stdout { STDOUT } else { OUTCOME };
-            output
-                .send(Message::Binary(Bytes::copy_from_slice(&[first])))
-                .await?;
+            channels.send(Bytes::copy_from_slice(&[first])).await?;
             return Ok(Self {
-                input: messages(input),
-                output: Output::Channels(output),
+                input: messages(input, codec),
+                output: Output::Channels(channels),
             });
         }
         let connection = Connection::new(upgrade::transport(upgrade, carrier).await?);
@@ -186,17 +222,15 @@ impl Client {
 
     /// Tells how it ended, and closes the connection when the client has that.
     pub async fn finish(mut self, outcome: &Value) -> Result<(), BoxError> {
-        let text = outcome.to_string();
         match self.output {
-            Output::Channels(mut socket) => {
-                let message = [&[OUTCOME], text.as_bytes()].concat();
-                socket.send(Message::Binary(message.into())).await?;
+            Output::Channels(mut channels) => {
+                channels.tell(outcome).await?;
                 // Clients take any other code, and none, for a failure.
                 let end = CloseFrame {
                     code: CloseCode::Normal,
                     reason: "".into(),
                 };
-                socket.send(Message::Close(Some(end))).await?;
+                channels.socket.send(Message::Close(Some(end))).await?;
                 let rest = async { while self.input.next().await.is_some() {} };
                 // A client that stays is left behind.
                 let _ = tokio::time::timeout(LINGER, rest).await;
@@ -206,13 +240,13 @@ impl Client {
                     connection,
                     stdout,
                     stderr,
-                    mut outcome,
+                    outcome: mut end,
                 } = *streams;
                 for stream in [stdout, stderr].into_iter().flatten() {
                     stream.finish().await?;
                 }
-                outcome.send(text.into()).await?;
-                outcome.finish().await?;
+                end.send(outcome.to_string().into()).await?;
+                end.finish().await?;
                 connection.finish().await;
             }
         }
@@ -220,13 +254,11 @@ impl Client {
     }
 }
 
-fn messages(socket: Peekable<SplitStream<Socket>>) -> BoxStream<'static, Input> {
+fn messages(socket: Peekable<SplitStream<Socket>>, codec: Codec) -> BoxStream<'static, Input> {
     let messages = socket.take_while(|message| std::future::ready(message.is_ok()));
-    let input = messages.filter_map(async |message| match message {
-        Ok(Message::Binary(data)) => channel_input(data),
-        // As the Python client sends text.
-        Ok(Message::Text(text)) => channel_input(text.into()),
-        _ => None,
+    let input = messages.filter_map(move |message| {
+        let piece = message.ok().and_then(|message| codec.piece(message));
+        std::future::ready(piece.and_then(channel_input))
     });
     input.boxed()
 }
@@ -278,7 +310,67 @@ fn sizes(reader: Reader) -> BoxStream<'static, Input> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::Request;
+    use hyper::body::Incoming;
+    use hyper::header::HeaderValue;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use serde_json::json;
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
     use super::*;
+
+    /// All that a client that offers this protocol is told of a command that says "hi" and fails.
+    async fn told(protocol: Option<&'static str>) -> Vec<Message> {
+        let (theirs, ours) = tokio::io::duplex(4096);
+        let service = service_fn(async |request: Request<Incoming>| {
+            let mut request = request.map(|_| super::super::full(""));
+            let (response, agreement, upgrade) = upgrade::agree(&mut request, PROTOCOLS).unwrap();
+            tokio::spawn(async move {
+                let wanted = Wanted {
+                    stdout: true,
+                    ..Wanted::default()
+                };
+                let mut client = Client::open(upgrade, agreement, wanted).await.unwrap();
+                client.output.send(Bytes::from_static(b"\x01hi")).await.unwrap();
+                client.finish(&json!({"message": "no"})).await.unwrap();
+            });
+            Ok::<_, std::convert::Infallible>(response)
+        });
+        let server = http1::Builder::new().serve_connection(TokioIo::new(ours), service);
+        tokio::spawn(server.with_upgrades());
+        let mut request = "ws://node/exec".into_client_request().unwrap();
+        if let Some(protocol) = protocol {
+            let offered = HeaderValue::from_static(protocol);
+            request.headers_mut().insert("sec-websocket-protocol", offered);
+        }
+        let (socket, answer) = tokio_tungstenite::client_async(request, theirs).await.unwrap();
+        let taken = answer.headers().get("sec-websocket-protocol");
+        assert_eq!(taken.map(|taken| taken.to_str().unwrap()), protocol);
+        let messages = socket.take_while(|message| std::future::ready(message.is_ok()));
+        let said = messages.filter_map(async |message| message.ok().filter(|m| m.is_text() || m.is_binary()));
+        said.collect().await
+    }
+
+    #[tokio::test]
+    async fn each_protocol_tells_in_its_own_way() {
+        let raw = |outcome: &'static str| ["\x01", "\x01hi", outcome].map(Message::binary);
+        let text = |outcome: &'static str| ["1", "1aGk=", outcome].map(Message::text);
+        for (protocol, expected) in [
+            (Some("v5.channel.k8s.io"), raw("\x03{\"message\":\"no\"}")),
+            (Some("v4.channel.k8s.io"), raw("\x03{\"message\":\"no\"}")),
+            (
+                Some("v4.base64.channel.k8s.io"),
+                text("3eyJtZXNzYWdlIjoibm8ifQ=="),
+            ),
+            (Some("channel.k8s.io"), raw("\x03no")),
+            (Some("base64.channel.k8s.io"), text("3bm8=")),
+            (None, raw("\x03no")),
+        ] {
+            assert_eq!(told(protocol).await, expected, "{protocol:?}");
+        }
+    }
 
     #[test]
     fn messages_are_read() {

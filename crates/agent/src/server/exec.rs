@@ -18,7 +18,7 @@ use tokio::net::unix::pipe;
 
 use super::client::{Client, Input, Output, PROTOCOLS, STDERR, STDOUT, Wanted};
 use super::terminal::{Size, Streams, Terminal};
-use super::upgrade::{self, Carrier};
+use super::upgrade::{self, Agreement};
 use super::{Body, BoxError, Refusal, Subject};
 use crate::keeper::protocol::{Exec, ExecResult};
 use crate::sandbox::exec;
@@ -83,15 +83,20 @@ fn answer(subject: Subject, mut request: Request<Body>, wish: Wish) -> Result<Re
     }
     let (response, agreement, upgrade) = upgrade::agree(&mut request, PROTOCOLS)?;
     tokio::spawn(async move {
-        if let Err(error) = serve(upgrade, agreement.carrier, subject, wish).await {
+        if let Err(error) = serve(upgrade, agreement, subject, wish).await {
             tracing::debug!(%error, "exec");
         }
     });
     Ok(response)
 }
 
-async fn serve(upgrade: OnUpgrade, carrier: Carrier, subject: Subject, wish: Wish) -> Result<(), BoxError> {
-    let mut client = Client::open(upgrade, carrier, wish.streams).await?;
+async fn serve(
+    upgrade: OnUpgrade,
+    agreement: Agreement,
+    subject: Subject,
+    wish: Wish,
+) -> Result<(), BoxError> {
+    let mut client = Client::open(upgrade, agreement, wish.streams).await?;
     let dir = subject.dir.as_path();
     let (result, is_attached) = if wish.command.is_empty() {
         let (streams, theirs) = Streams::pipes()?;

@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_tungstenite::tungstenite::protocol::Message;
 
+use super::codec::Codec;
 use super::port_forward::Destination;
 use super::upgrade;
 use super::{BoxError, Refusal};
@@ -45,7 +45,12 @@ pub fn ports(query: &str) -> Result<Vec<u16>, Refusal> {
 }
 
 /// Serves the connections until all have ended, or the client has gone.
-pub async fn serve(upgrade: OnUpgrade, destination: Destination, ports: Vec<u16>) -> Result<(), BoxError> {
+pub async fn serve(
+    upgrade: OnUpgrade,
+    codec: Codec,
+    destination: Destination,
+    ports: Vec<u16>,
+) -> Result<(), BoxError> {
     let (mut output, mut input) = upgrade::socket(upgrade).await?.split();
     let (messages, mut outgoing) = mpsc::channel(BACKLOG);
     let mut connections = JoinSet::new();
@@ -59,18 +64,15 @@ pub async fn serve(upgrade: OnUpgrade, destination: Destination, ports: Vec<u16>
     drop(messages);
     let send = async {
         while let Some(message) = outgoing.recv().await {
-            output.send(Message::Binary(message)).await?;
+            output.send(codec.message(message)).await?;
         }
         output.close().await
     };
     let receive = async {
         while let Some(Ok(message)) = input.next().await {
-            let Message::Binary(mut data) = message else {
+            let Some(mut data) = codec.piece(message) else {
                 continue;
             };
-            if data.is_empty() {
-                continue;
-            }
             let channel = data.split_to(1)[0];
             if channel % 2 == 0
                 && let Some(upload) = uploads.get(usize::from(channel / 2))

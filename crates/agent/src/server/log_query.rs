@@ -29,18 +29,12 @@ impl LogQuery {
         let mut query = Self::default();
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             let wrong = || Refusal::bad_request(format!("invalid value {value:?} for {name}"));
-            let flag = || {
-                value
-                    .parse::<bool>()
-                    .or_else(|_| if value == "1" { Ok(true) } else { Err(wrong()) })
-            };
+            let flag = value != "0" && !value.eq_ignore_ascii_case("false");
             let number = || value.parse::<usize>().map_err(|_| wrong());
             match name.as_ref() {
-                "follow" => query.follow = flag()?,
-                "previous" => query.previous = flag()?,
-                "timestamps" => query.timestamps = flag()?,
-                // -1 is what some clients send for "all".
-                "tailLines" if value.starts_with('-') => {}
+                "follow" => query.follow = flag,
+                "previous" => query.previous = flag,
+                "timestamps" => query.timestamps = flag,
                 "tailLines" => query.tail = Some(number()?),
                 "limitBytes" => query.limit = Some(number()?),
                 "sinceSeconds" => {

@@ -5,6 +5,7 @@
 //! objects. Never writes anything.
 
 mod client;
+mod codec;
 mod exec;
 mod forward_channels;
 mod line;

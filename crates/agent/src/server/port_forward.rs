@@ -20,13 +20,14 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::codec::Codec;
 use super::spdy::{Connection, Reader, Reset, Stream, Writer};
 use super::upgrade::{self, Carrier, Protocols};
 use super::{Body, BoxError, Refusal, forward_channels};
 use crate::{sandbox, start};
 
 const PROTOCOLS: Protocols = Protocols {
-    channels: &["v4.channel.k8s.io"],
+    channels: &["v4.channel.k8s.io", "v4.base64.channel.k8s.io"],
     spdy: &["portforward.k8s.io"],
 };
 /// How long one of the two streams of a connection may be alone.
@@ -85,7 +86,10 @@ pub fn answer(destination: Destination, mut request: Request<Body>) -> Result<Re
     }
     tokio::spawn(async move {
         let served = match agreement.carrier {
-            Carrier::Channels => forward_channels::serve(upgrade, destination, ports).await,
+            Carrier::Channels => {
+                let codec = Codec::of(agreement.protocol);
+                forward_channels::serve(upgrade, codec, destination, ports).await
+            }
             carrier => serve(upgrade, carrier, destination).await,
         };
         if let Err(error) = served {

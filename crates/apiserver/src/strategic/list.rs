@@ -6,34 +6,34 @@
 use api::types::{self, Shape};
 use serde_json::Value;
 
-use super::{PatchError, merge_map, without_directives_list};
+use super::{PATCH, PatchError, Printed, merge_map, without_directives_list};
 
 /// Merges a patch list into a list whose items are found by `key`, or by themselves if there is none.
 pub(crate) fn merge(
     list: Vec<Value>,
-    patch: Vec<Value>,
+    patch: &mut [Value],
     shape: Option<&Shape>,
     key: Option<&str>,
 ) -> Result<Vec<Value>, PatchError> {
     if list.is_empty() && patch.is_empty() {
         return Ok(list);
     }
-    let maps = list.iter().chain(&patch).filter(|item| item.is_object()).count();
+    let maps = list.iter().chain(&*patch).filter(|item| item.is_object()).count();
     if maps == 0 {
         let mut merged = list.clone();
-        for item in &patch {
+        for item in &*patch {
             if !merged.contains(item) {
                 merged.push(item.clone());
             }
         }
-        return Ok(sort(merged, &patch, &list, None));
+        return Ok(sort(merged, patch, &list, None));
     }
     if maps < list.len() + patch.len() {
-        return Err(PatchError::MixedList(Value::Array(patch).to_string()));
+        return Err(PatchError::MixedList(shown(patch)));
     }
     let Some(key) = key else {
         return Err(PatchError::NoMergeKey {
-            item: Value::Array(patch),
+            item: shown(patch),
             key: String::new(),
         });
     };
@@ -42,55 +42,54 @@ pub(crate) fn merge(
 
 fn merge_by_key(
     list: Vec<Value>,
-    patch: Vec<Value>,
+    patch: &mut [Value],
     shape: Option<&Shape>,
     key: &str,
 ) -> Result<Vec<Value>, PatchError> {
     let item_shape = shape.and_then(|shape| types::step(shape, "0"));
-    let (mut merged, patch) = obey_directives(list.clone(), patch, key)?;
-    for item in &patch {
-        let id = id_of(item, key)?;
-        let Value::Object(fields) = item.clone() else {
-            continue;
-        };
-        match merged.iter_mut().find(|old| old.get(key) == Some(id)) {
-            Some(old) => {
+    let mut merged = obey_directives(list.clone(), patch, key)?;
+    let mut named = Vec::with_capacity(patch.len());
+    for item in patch.iter_mut().filter(|item| item.get(PATCH).is_none()) {
+        let id = id_of(item, key)?.clone();
+        named.push(item.clone());
+        let old = merged.iter_mut().find(|old| old.get(key) == Some(&id));
+        match (old, item) {
+            (Some(old), Value::Object(fields)) => {
                 let old_fields = old.as_object().cloned().unwrap_or_default();
                 *old = Value::Object(merge_map(old_fields, fields, item_shape)?);
             }
-            None => merged.extend(without_directives_list(vec![item.clone()])),
+            (_, item) => merged.extend(without_directives_list(vec![item.clone()])),
         }
     }
-    Ok(sort(merged, &patch, &list, Some(key)))
+    Ok(sort(merged, &named, &list, Some(key)))
 }
 
 /// Items with `$patch` say what to do with the list: delete one item, or replace all of them by the rest of the patch.
-fn obey_directives(
-    mut list: Vec<Value>,
-    patch: Vec<Value>,
-    key: &str,
-) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
-    let mut rest = Vec::with_capacity(patch.len());
+fn obey_directives(mut list: Vec<Value>, patch: &[Value], key: &str) -> Result<Vec<Value>, PatchError> {
     for item in patch {
-        match item.get("$patch").map(|directive| directive.as_str()) {
-            None => rest.push(item),
+        match item.get(PATCH).map(Value::as_str) {
+            None => {}
             Some(Some("delete")) => {
-                let id = id_of(&item, key)?;
-                list.retain(|old| old.get(key) != Some(id));
+                let gone = id_of(item, key)?;
+                list.retain(|old| old.get(key) != Some(gone));
             }
             Some(Some("replace")) => list.clear(),
-            Some(Some("merge")) => rest.push(item),
-            Some(_) => return Err(PatchError::Directive(item["$patch"].clone())),
+            Some(Some("merge")) => return Err(PatchError::MergeOfList),
+            Some(_) => return Err(PatchError::directive(item)),
         }
     }
-    Ok((list, rest))
+    Ok(list)
 }
 
 fn id_of<'a>(item: &'a Value, key: &str) -> Result<&'a Value, PatchError> {
     item.get(key).ok_or_else(|| PatchError::NoMergeKey {
-        item: item.clone(),
+        item: Printed(item).to_string(),
         key: key.to_owned(),
     })
+}
+
+fn shown(list: &[Value]) -> String {
+    Printed(&Value::Array(list.to_vec())).to_string()
 }
 
 /// What stands for an item when positions are compared.
@@ -106,12 +105,12 @@ fn position(list: &[Value], item: &Value, key: Option<&str>) -> Option<usize> {
 /// The patch may not name items that its order does not, nor name them in another order.
 pub(crate) fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<(), PatchError> {
     let mut last = None;
-    for item in patch.iter().filter(|item| item.get("$patch").is_none()) {
+    for item in patch.iter().filter(|item| item.get(PATCH).is_none()) {
         let at = position(order, item, key);
         if at.is_none() || at < last {
             return Err(PatchError::Order {
-                list: Value::Array(patch.to_vec()),
-                order: Value::Array(order.to_vec()),
+                list: shown(patch),
+                order: shown(order),
             });
         }
         last = at;

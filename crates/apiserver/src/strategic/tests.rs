@@ -8,8 +8,12 @@ const POD: &str = "io.k8s.api.core.v1.PodSpec";
 const DEPLOYMENT: &str = "io.k8s.api.apps.v1.DeploymentSpec";
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
+fn attempt(root: &str, object: &Value, mut patch: Value) -> Result<Value, PatchError> {
+    apply(root, object, patch.as_object_mut().unwrap())
+}
+
 fn patched(root: &str, object: Value, patch: Value) -> Value {
-    apply(root, &object, &patch).unwrap()
+    attempt(root, &object, patch).unwrap()
 }
 
 #[test]
@@ -95,8 +99,8 @@ fn retained_keys_drop_the_others() {
     );
     let stray = json!({"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}});
     assert!(matches!(
-        apply(DEPLOYMENT, &json!({}), &json!(stray)),
-        Ok(_) | Err(PatchError::NotRetained(_))
+        attempt(DEPLOYMENT, &json!({}), stray),
+        Ok(_) | Err(PatchError::RetainKeys)
     ));
 }
 
@@ -128,7 +132,7 @@ fn the_order_of_elements_is_the_clients() {
         "containers": [{"name": "c"}],
     });
     assert!(matches!(
-        apply(POD, &object, &wrong),
+        attempt(POD, &object, wrong),
         Err(PatchError::Order { .. })
     ));
 }
@@ -156,25 +160,49 @@ fn scalars_are_added_once_and_deleted_by_directive() {
 #[test]
 fn what_is_wrong_is_said() {
     let object = json!({"containers": [{"name": "a"}]});
-    let nameless = json!({"containers": [{"image": "x"}]});
-    assert!(matches!(
-        apply(POD, &object, &nameless),
-        Err(PatchError::NoMergeKey { .. })
-    ));
-    let unknown = json!({"$patch": "explode"});
-    assert!(matches!(
-        apply(POD, &object, &unknown),
-        Err(PatchError::Directive(_))
-    ));
-    assert!(matches!(
-        apply(POD, &object, &json!([])),
-        Err(PatchError::WrongType(..))
-    ));
-    let mixed = json!({"containers": [{"name": "b"}, "c"]});
-    assert!(matches!(
-        apply(POD, &object, &mixed),
-        Err(PatchError::MixedList(_))
-    ));
+    let wrong = [
+        (
+            json!({"containers": [{"image": "x"}]}),
+            "map: map[image:x] does not contain declared merge key: name",
+        ),
+        (
+            json!({"$patch": "explode", "a": 1}),
+            "unknown patch type: explode in map: map[$patch:explode a:1]",
+        ),
+        (
+            json!({"containers": [{"name": "a", "$patch": "merge"}]}),
+            "merging lists cannot yet be specified in the patch",
+        ),
+        (
+            json!({"$setElementOrder/containers": "a"}),
+            "expected a []interface {}, but received a string",
+        ),
+        (
+            json!({"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "c"}]}),
+            "The order in patch list:\n[map[name:c]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n",
+        ),
+        (
+            json!({"containers": [{"name": "b"}, "c"]}),
+            "list element types are not identical: [map[name:b] c]",
+        ),
+    ];
+    for (patch, why) in wrong {
+        let error = attempt(POD, &object, patch).unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.is_the_clients()), (why, false));
+    }
+}
+
+/// Upstream shows it so to who sent a patch with a field that there is not.
+#[test]
+fn ordered_lists_are_taken_out_of_the_patch() {
+    let mut patch = json!({
+        "$setElementOrder/containers": [{"name": "a"}],
+        "containers": [{"name": "a", "foo": 1}],
+        "volumes": [{"name": "v", "bar": 2}],
+    });
+    let object = json!({"containers": [{"name": "a"}]});
+    apply(POD, &object, patch.as_object_mut().unwrap()).unwrap();
+    assert_eq!(patch, json!({"volumes": [{"name": "v", "bar": 2}]}));
 }
 
 #[test]

@@ -269,6 +269,7 @@ async fn web_pages_of_other_sites_may_not_ask() {
 async fn what_the_server_tells_of_itself_can_only_be_read() {
     let door = Door::open().await;
     let documents = [
+        "/",
         "/api",
         "/apis",
         "/api/v1",

@@ -100,10 +100,59 @@ async fn revisions_of_the_past_and_of_the_future() {
         "ResourceVersionTooLarge"
     );
     assert_eq!(refused["details"]["retryAfterSeconds"], 1);
-    let (status, _) = door
-        .get(&format!("{CONFIG_MAPS}?resourceVersionMatch=Exact"))
-        .await;
-    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn options_that_do_not_go_together() {
+    let door = Door::open().await;
+    let matching = "resourceVersionMatch: ";
+    let initial = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list";
+    let refused = [
+        (
+            "resourceVersionMatch=Exact",
+            format!(
+                "{matching}Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+            ),
+        ),
+        (
+            "resourceVersionMatch=Exact&resourceVersion=0",
+            format!(
+                "{matching}Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""
+            ),
+        ),
+        (
+            "resourceVersionMatch=NotOlderThan&resourceVersion=1&continue=x",
+            format!("{matching}Forbidden: resourceVersionMatch is forbidden when continue is provided"),
+        ),
+        ("sendInitialEvents=false", initial.to_owned()),
+        (
+            "sendInitialEvents=true&resourceVersionMatch=Newest&resourceVersion=1",
+            format!(
+                "[{matching}Unsupported value: \"Newest\": supported values: \"Exact\", \"NotOlderThan\", \"\", {initial}]"
+            ),
+        ),
+    ];
+    for (query, why) in refused {
+        let (status, body) = door.get(&format!("{CONFIG_MAPS}?{query}")).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{query}");
+        assert_eq!(
+            body["message"],
+            format!("ListOptions.meta.k8s.io \"\" is invalid: {why}")
+        );
+    }
+    for (number, why) in [
+        ("foo", "invalid syntax"),
+        ("9223372036854775808", "value out of range"),
+    ] {
+        let (status, body) = door.get(&format!("{CONFIG_MAPS}?limit={number}")).await;
+        assert_eq!(
+            (status, &body["message"]),
+            (
+                StatusCode::BAD_REQUEST,
+                &json!(format!("strconv.ParseInt: parsing {number:?}: {why}"))
+            )
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! Patches of all kinds, through the door.
 
-use http::{Method, StatusCode};
-use serde_json::json;
+use coracle_apiserver::full;
+use http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
 
 use crate::door::{CONFIG_MAPS, DEPLOYMENTS, Door, PODS, config_map, deployment, pod};
 
@@ -75,7 +76,8 @@ async fn patches_that_cannot_be_applied() {
         (
             "json",
             json!({}),
-            "json: cannot unmarshal object into Go value of type jsonpatch.Patch".to_owned(),
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+                .to_owned(),
         ),
     ];
     for (kind, patch, why) in refused {
@@ -90,6 +92,155 @@ async fn patches_that_cannot_be_applied() {
     assert_eq!(door.patch(&path, "merge", &stale).await.0, StatusCode::CONFLICT);
 }
 
+/// What a patch has made that is no Deployment: 422, about no object in particular.
+#[tokio::test]
+async fn what_a_patch_makes_must_be_of_the_kind() {
+    let door = Door::open().await;
+    door.make(DEPLOYMENTS, &deployment("web")).await;
+    let path = format!("{DEPLOYMENTS}/web?fieldValidation=Strict");
+    let container =
+        |container: Value| json!({ "spec": { "template": { "spec": { "containers": [container] } } } });
+    let refused = [
+        (
+            json!({ "spec": { "foo": 3 } }),
+            r#""map[spec:map[foo:3]]": strict decoding error: unknown field "spec.foo""#,
+        ),
+        (
+            json!({ "spec": { "replicas": "three" } }),
+            r#""map[spec:map[replicas:three]]": unrecognized type: int32"#,
+        ),
+        (
+            json!({ "spec": { "replicas": 1.5 } }),
+            r#""map[spec:map[replicas:1.5]]": cannot convert float64 to int32"#,
+        ),
+        (
+            container(json!({ "name": "main", "image": 5 })),
+            r#""map[spec:map[template:map[spec:map[containers:[map[image:5 name:main]]]]]]": cannot convert int64 to string"#,
+        ),
+        (
+            container(json!({ "name": "main", "args": "x" })),
+            r#""map[spec:map[template:map[spec:map[containers:[map[args:x name:main]]]]]]": cannot restore slice from string"#,
+        ),
+        (
+            json!({ "spec": { "strategy": 1 } }),
+            r#""map[spec:map[strategy:1]]": cannot restore struct from: int64"#,
+        ),
+    ];
+    for (patch, why) in refused {
+        let (status, body) = door.patch(&path, "strategic-merge", &patch).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        let expected = format!(" \"\" is invalid: patch: Invalid value: {why}");
+        assert_eq!(body["message"], expected);
+        let cause = json!({ "reason": "FieldValueInvalid", "message": format!("Invalid value: {why}"), "field": "patch" });
+        assert_eq!(body["details"], json!({ "causes": [cause] }));
+    }
+    let (_, web) = door.get(&format!("{DEPLOYMENTS}/web")).await;
+    let mut patched = web.clone();
+    patched["spec"]["foo"] = json!(3);
+    let unknown = format!(
+        "{:?}: strict decoding error: unknown field \"spec.foo\"",
+        patched.to_string()
+    );
+    patched["spec"].as_object_mut().unwrap().remove("foo");
+    patched["spec"]["replicas"] = json!("x");
+    let wrong = format!(
+        "{:?}: json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+        patched.to_string()
+    );
+    for (kind, patch, why) in [
+        ("merge", json!({ "spec": { "foo": 3 } }), &unknown),
+        (
+            "json",
+            json!([{ "op": "add", "path": "/spec/foo", "value": 3 }]),
+            &unknown,
+        ),
+        ("merge", json!({ "spec": { "replicas": "x" } }), &wrong),
+        (
+            "json",
+            json!([{ "op": "replace", "path": "/spec/replicas", "value": "x" }]),
+            &wrong,
+        ),
+    ] {
+        let (status, body) = door.patch(&path, kind, &patch).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        assert_eq!(
+            body["message"],
+            format!(" \"\" is invalid: patch: Invalid value: {why}")
+        );
+    }
+}
+
+#[tokio::test]
+async fn strategic_merges_that_make_no_sense_are_the_servers_failure() {
+    let door = Door::open().await;
+    door.make(DEPLOYMENTS, &deployment("web")).await;
+    let path = format!("{DEPLOYMENTS}/web");
+    let nameless = json!({ "spec": { "template": { "spec": { "containers": [{ "image": "x" }] } } } });
+    let (status, body) = door.patch(&path, "strategic-merge", &nameless).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(
+        body["message"],
+        "map: map[image:x] does not contain declared merge key: name"
+    );
+    assert_eq!(body.get("reason"), None);
+    let keys = json!({ "spec": { "$retainKeys": 1 } });
+    let (status, body) = door.patch(&path, "strategic-merge", &keys).await;
+    assert_eq!(
+        (status, &body["message"]),
+        (
+            StatusCode::BAD_REQUEST,
+            &json!("invalid patch format of retainKeys")
+        )
+    );
+}
+
+#[tokio::test]
+async fn keys_that_operations_do_not_have_are_told() {
+    let door = Door::open().await;
+    door.make(CONFIG_MAPS, &config_map("a", json!({}))).await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let patch = r#"[{"op":"add","op":"add","path":"/data/b","value":"1","foo":1}]"#;
+    let media = "application/json-patch+json";
+    let strict = format!("{path}?fieldValidation=Strict");
+    let (status, body) = door.ask_as(Method::PATCH, &strict, media, patch).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let why =
+        r#"strict decoding error: json patch unknown field "[0].foo", json patch duplicate field "[0].op""#;
+    assert!(body["message"].as_str().unwrap().ends_with(why), "{body}");
+    let request = Request::patch(&path).header("content-type", media);
+    let response = door.send(request.body(full(patch)).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let warnings: Vec<_> = response.headers().get_all("warning").iter().collect();
+    assert_eq!(
+        warnings,
+        [
+            r#"299 - "json patch unknown field \"[0].foo\"""#,
+            r#"299 - "json patch duplicate field \"[0].op\"""#
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_patch_cannot_change_the_uid() {
+    let door = Door::open().await;
+    door.make(CONFIG_MAPS, &config_map("a", json!({}))).await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let patch = json!({ "metadata": { "uid": "x" } });
+    for kind in ["merge", "strategic-merge"] {
+        let (status, body) = door.patch(&path, kind, &patch).await;
+        assert_eq!(
+            (status, &body["message"]),
+            (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                &json!("ConfigMap \"a\" is invalid: metadata.uid: Invalid value: \"x\": field is immutable")
+            )
+        );
+    }
+    let mut other = config_map("a", json!({}));
+    other["metadata"]["uid"] = json!("x");
+    assert_eq!(door.put(&path, &other).await.0, StatusCode::CONFLICT);
+}
+
 #[tokio::test]
 async fn copies_cannot_blow_up() {
     let door = Door::open().await;
@@ -100,6 +251,15 @@ async fn copies_cannot_blow_up() {
         .patch(&format!("{CONFIG_MAPS}/a"), "json", &json!(operations))
         .await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let tests = vec![json!({ "op": "test", "path": "/data", "value": 1 }); 10_001];
+    let (status, refused) = door
+        .patch(&format!("{CONFIG_MAPS}/a"), "json", &json!(tests))
+        .await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        refused["message"],
+        "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001"
+    );
 }
 
 #[tokio::test]

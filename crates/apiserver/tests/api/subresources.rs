@@ -23,7 +23,19 @@ async fn options_of_logs_are_checked() {
         ),
         (
             "sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z",
-            "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+            "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+        ),
+        (
+            "tailLines=-1",
+            "tailLines: Invalid value: -1: must be greater than or equal to 0",
+        ),
+        (
+            "stream=stdout",
+            "stream: Unsupported value: \"stdout\": supported values: \"All\", \"Stderr\", \"Stdout\"",
+        ),
+        (
+            "stream=Stdout&tailLines=1",
+            "[]: Forbidden: `tailLines` and specific `stream` are mutually exclusive for now",
         ),
     ] {
         let (status, refused) = door.get(&log(query)).await;
@@ -33,6 +45,19 @@ async fn options_of_logs_are_checked() {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 &json!(format!("PodLogOptions \"a\" is invalid: {why}"))
             )
+        );
+    }
+    for (query, why) in [
+        ("tailLines=x", "strconv.ParseInt: parsing \"x\": invalid syntax"),
+        (
+            "sinceTime=x",
+            "parsing time \"x\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"x\" as \"2006\"",
+        ),
+    ] {
+        let (status, refused) = door.get(&log(query)).await;
+        assert_eq!(
+            (status, &refused["message"]),
+            (StatusCode::BAD_REQUEST, &json!(why))
         );
     }
     assert_eq!(door.get(&log("sinceSeconds=1")).await.0, StatusCode::OK);
@@ -71,6 +96,38 @@ async fn scale_is_an_object_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_is_no_scale_is_refused_as_upstream_does() {
+    let door = Door::open().await;
+    door.make(DEPLOYMENTS, &deployment("web")).await;
+    let path = format!("{DEPLOYMENTS}/web/scale?fieldValidation=Strict");
+    let (_, scale) = door.get(&path).await;
+    let unknown = json!({ "spec": { "foo": 1 } });
+    let (status, refused) = door.patch(&path, "strategic-merge", &unknown).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        refused["message"],
+        " \"\" is invalid: patch: Invalid value: \"map[spec:map[foo:1]]\": strict decoding error: unknown field \"spec.foo\""
+    );
+    let wrong = json!({ "spec": { "replicas": "x" } });
+    let (status, refused) = door.patch(&path, "merge", &wrong).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let why = "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32";
+    assert!(refused["message"].as_str().unwrap().ends_with(why), "{refused}");
+    let mut sent = scale.clone();
+    sent["spec"]["replicas"] = json!("x");
+    let (status, refused) = door.put(&path, &sent).await;
+    assert_eq!(
+        (status, &refused["message"]),
+        (
+            StatusCode::BAD_REQUEST,
+            &json!(format!(
+                "Scale in version \"v1\" cannot be handled as a Scale: {why}"
+            ))
+        )
+    );
+}
+
+#[tokio::test]
 async fn a_pod_is_bound_once() {
     let door = Door::open().await;
     door.make(PODS, &pod("a")).await;
@@ -101,7 +158,9 @@ async fn a_pod_is_bound_once() {
 async fn logs_and_exec_go_to_the_agent() {
     let door = Door::open().await;
     door.make(PODS, &pod("a")).await;
-    let (status, refused) = door.get(&format!("{PODS}/a/log")).await;
+    let (status, nothing) = door.get(&format!("{PODS}/a/log")).await;
+    assert_eq!((status, nothing), (StatusCode::NO_CONTENT, json!("")));
+    let (status, refused) = door.get(&format!("{PODS}/a/exec?command=ls")).await;
     assert_eq!(
         (status, &refused["message"]),
         (
@@ -124,6 +183,23 @@ async fn logs_and_exec_go_to_the_agent() {
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (_, refused) = door.get(&format!("{PODS}/a/log?container=x")).await;
     assert_eq!(refused["message"], "container x is not valid for pod a");
+}
+
+#[tokio::test]
+async fn every_path_that_is_listed_is_there() {
+    let door = Door::open().await;
+    let (status, index) = door.get("/").await;
+    assert_eq!(status, StatusCode::OK);
+    let paths: Vec<&str> = index["paths"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(paths.is_sorted() && paths.contains(&"/apis/apps/v1") && paths.contains(&"/version"));
+    for path in paths {
+        assert_eq!(door.get(path).await.0, StatusCode::OK, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -4,11 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use coracle_apiserver::pki::{Authority, Credential};
 use coracle_apiserver::{Body, Identity, full};
+use futures::{SinkExt as _, StreamExt as _};
 use http::{Request, Response, StatusCode, Version};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -16,8 +18,11 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::CancellationToken;
 
 use crate::door::{CONFIG_MAPS, Door, config_map};
@@ -287,6 +292,89 @@ async fn a_client_that_sends_too_much_reads_why_it_is_refused() {
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(answer.contains("RequestEntityTooLarge"), "{answer}");
+}
+
+/// Who is refused before the server has looked at the body can send it to its end all the same: a stream that is reset
+/// under way is a failure of the network to many clients.
+#[tokio::test]
+async fn a_client_that_is_refused_may_finish() {
+    const PIECES: usize = 200;
+    let served = serve().await;
+    let admin = served.admin();
+    for (path, credential, status) in [
+        (CONFIG_MAPS, None, StatusCode::UNAUTHORIZED),
+        ("/nothing", Some(&admin), StatusCode::NOT_FOUND),
+        ("/api/v1/configmaps", Some(&admin), StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        for protocol in ["h2", "http/1.1"] {
+            let (taken, mut ended) = mpsc::channel(PIECES);
+            let pieces = futures::stream::iter(0..PIECES).map(move |piece| {
+                let _ = taken.try_send(piece);
+                Ok(Frame::data(Bytes::from_static(&[b'y'; 16 << 10])))
+            });
+            let uri = format!("https://{}{path}", served.address);
+            let request = Request::post(uri).header("host", "localhost");
+            let request = request.body(StreamBody::new(pieces).boxed_unsync()).unwrap();
+            let response = served.send(request, credential, protocol).await;
+            assert_eq!(response.status(), status, "{path} by {protocol}");
+            assert!(
+                response.into_body().collect().await.is_ok(),
+                "{path} by {protocol}"
+            );
+            let mut sent = 0;
+            while ended.recv().await.is_some() {
+                sent += 1;
+            }
+            assert_eq!(sent, PIECES, "{path} by {protocol}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_over_a_websocket() {
+    let served = serve().await;
+    let now = store::Store::revision(&*served.door.store);
+    let open = async |headers: &[(&'static str, &'static str)], query: &str| {
+        let stream = served.connect(Some(&served.admin()), "http/1.1").await;
+        let uri = format!("wss://localhost{CONFIG_MAPS}?watch=true&resourceVersion={now}{query}");
+        let mut request = uri.into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        tokio_tungstenite::client_async(request, stream).await
+    };
+    let (mut socket, _) = open(&[], "").await.unwrap();
+    for name in ["a", "b"] {
+        served
+            .door
+            .make(CONFIG_MAPS, &config_map(name, Value::Null))
+            .await;
+    }
+    for name in ["a", "b"] {
+        let event = socket.next().await.unwrap().unwrap();
+        let text = event.to_text().unwrap();
+        assert!(event.is_text() && text.ends_with("}\n"));
+        let event: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(event["object"]["metadata"]["name"], name);
+    }
+    socket.send(Message::text("is ignored")).await.unwrap();
+    socket.close(None).await.unwrap();
+    while let Some(message) = socket.next().await {
+        assert!(message.unwrap().is_close());
+    }
+    // The server ends it, too; the one protocol that is offered is taken.
+    let offered = [("sec-websocket-protocol", "mine")];
+    let (mut socket, answer) = open(&offered, "&timeoutSeconds=1").await.unwrap();
+    assert_eq!(answer.headers()["sec-websocket-protocol"], "mine");
+    let events: Vec<_> = socket.by_ref().map(Result::unwrap).collect().await;
+    assert!(events.len() == 3 && events[2].is_close(), "{events:?}");
+    for (header, status) in [
+        (("sec-websocket-protocol", "mine, yours"), StatusCode::BAD_REQUEST),
+        (("origin", "https://evil.com"), StatusCode::FORBIDDEN),
+    ] {
+        let refused = open(&[header], "").await.unwrap_err();
+        assert!(matches!(refused, tungstenite::Error::Http(answer) if answer.status() == status));
+    }
 }
 
 #[tokio::test]

@@ -232,6 +232,19 @@ async fn keys_given_twice_in_yaml() {
         (StatusCode::OK, vec![])
     );
     let applied = "apiVersion: v1\nkind: ConfigMap\ndata:\n  c: x\n  c: z\n".to_owned();
+    let (status, refused) = door
+        .ask_as(
+            Method::PATCH,
+            &format!("{path}?fieldManager=me&fieldValidation=Strict"),
+            "application/apply-patch+yaml",
+            &applied,
+        )
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        refused["message"],
+        "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 5: key \"c\" already set in map"
+    );
     assert_eq!(
         ask(
             Method::PATCH,
