@@ -58,7 +58,12 @@ fn invalid(status: &Status) -> String {
     let Some(details) = &status.details else {
         return format!("Error from server (Invalid): {}", status.message);
     };
-    let mut text = format!("The {} \"{}\" is invalid", details.kind, details.name);
+    // What a patch makes of an object is told without naming the object.
+    let mut text = if details.kind.is_empty() && details.name.is_empty() {
+        "The request is invalid".to_owned()
+    } else {
+        format!("The {} \"{}\" is invalid", details.kind, details.name)
+    };
     let mut causes: Vec<String> = Vec::new();
     for cause in &details.causes {
         let line = format!("{}: {}", cause.field, cause.message);
@@ -88,9 +93,13 @@ mod tests {
     use super::*;
 
     fn invalid_with(fields: &[&str]) -> anyhow::Error {
+        refusal("Deployment", "web", fields)
+    }
+
+    fn refusal(kind: &str, name: &str, fields: &[&str]) -> anyhow::Error {
         let cause = |field: &&str| json!({"reason": "FieldValueInvalid", "message": "Invalid value: -1", "field": field});
         let causes: Vec<_> = fields.iter().map(cause).collect();
-        let details = json!({"name": "web", "kind": "Deployment", "causes": causes});
+        let details = json!({"name": name, "kind": kind, "causes": causes});
         let mut status = Status::failure("long", "Invalid");
         status.details = serde_json::from_value(details).expect("details");
         kube::Error::Api(Box::new(status)).into()
@@ -115,6 +124,10 @@ mod tests {
         assert_eq!(
             text(&invalid_with(&["a", "b", "a"])),
             "The Deployment \"web\" is invalid: \n* a: Invalid value: -1\n* b: Invalid value: -1"
+        );
+        assert_eq!(
+            text(&refusal("", "", &["patch"])),
+            "The request is invalid: patch: Invalid value: -1"
         );
     }
 
