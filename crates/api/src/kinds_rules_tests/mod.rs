@@ -7,6 +7,7 @@ use crate::kind::Write;
 
 mod paths;
 mod policies;
+mod services;
 mod workloads;
 
 /// An object as it is stored when it is made, and what is wrong with it.

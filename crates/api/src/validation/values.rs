@@ -34,7 +34,7 @@ pub fn ip_of(text: &str, is_v4: bool) -> Vec<String> {
     }
 }
 
-/// The address of an endpoint, of any family.
+/// An address of any family that traffic can be sent to.
 #[must_use]
 pub fn endpoint_ip(text: &str) -> Vec<String> {
     text.parse::<IpAddr>()
@@ -58,6 +58,28 @@ fn endpoint_problems(ip: IpAddr) -> Vec<String> {
         problems.push("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned());
     }
     problems
+}
+
+/// A network, of any family.
+#[must_use]
+pub fn cidr(text: &str) -> Vec<String> {
+    if network(text).is_some() {
+        Vec::new()
+    } else {
+        vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()]
+    }
+}
+
+/// Whether a network is one of IPv4, its address bits from the left, and how many of them count.
+#[must_use]
+pub fn network(cidr: &str) -> Option<(bool, u128, u8)> {
+    let (address, length) = cidr.split_once('/')?;
+    let length: u8 = length.parse().ok()?;
+    let (is_v4, bits) = match address.parse().ok()? {
+        IpAddr::V4(ip) => (true, u128::from(u32::from(ip)) << 96),
+        IpAddr::V6(ip) => (false, u128::from(ip)),
+    };
+    (length <= if is_v4 { 32 } else { 128 }).then_some((is_v4, bits, length))
 }
 
 /// `10.0.0.1:80`, `[::1]:80`
