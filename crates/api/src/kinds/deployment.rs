@@ -108,7 +108,14 @@ impl Served for Deployment {
 
 fn deployment_spec(spec: &DeploymentSpec, path: &Path<'_>, errors: &mut Errors) {
     errors.non_negative(&path.field("replicas"), spec.replicas.map(i64::from));
-    workload::selector(&spec.selector, &path.field("selector"), errors);
+    let selector = path.field("selector");
+    workload::selector(
+        "deployment",
+        "invalid label selector",
+        &spec.selector,
+        &selector,
+        errors,
+    );
     let owner = Owner::of("ReplicaSet", &spec.selector);
     workload::template(&owner, &spec.template, &path.field("template"), errors);
     strategy(spec, &path.field("strategy"), errors);

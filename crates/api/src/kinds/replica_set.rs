@@ -57,7 +57,15 @@ impl Served for ReplicaSet {
             &path.field("minReadySeconds"),
             spec.min_ready_seconds.map(i64::from),
         );
-        workload::selector(&spec.selector, &path.field("selector"), errors);
+        let selector_path = path.field("selector");
+        // Upstream calls it a deployment here.
+        workload::selector(
+            "deployment",
+            "invalid label selector",
+            &spec.selector,
+            &selector_path,
+            errors,
+        );
         let owner = Owner::of("ReplicaSet", &spec.selector);
         match &spec.template {
             None => errors.required(&path.field("template"), ""),

@@ -82,6 +82,44 @@ fn stateful_sets() {
 }
 
 #[test]
+fn selectors() {
+    let mismatch = "spec.template.metadata.labels: Invalid value: {\"app\":\"a\"}: `selector` does not match template `labels`";
+    let missing = "spec.selector: Required value";
+    let empty = |kind: &str| {
+        format!(
+            "spec.selector: Invalid value: {{\"matchLabels\":{{}}}}: empty selector is invalid for {kind}"
+        )
+    };
+    let operator =
+        "spec.selector.matchExpressions[0].operator: Invalid value: \"x\": not a valid selector operator";
+    let shown = r#"spec.selector: Invalid value: {"matchExpressions":[{"key":"app","operator":"x"}]}"#;
+    for (kind, called, of_missing, unparsed) in [
+        (
+            "Deployment",
+            "deployment",
+            vec![missing, mismatch],
+            Some(": invalid label selector"),
+        ),
+        (
+            "ReplicaSet",
+            "deployment",
+            vec![missing, mismatch],
+            Some(": invalid label selector"),
+        ),
+        ("StatefulSet", "statefulset", vec![missing, mismatch], Some("")),
+        ("DaemonSet", "daemonset", vec![mismatch], None),
+    ] {
+        let refused = |selector: Value| workload(kind, json!({ "selector": selector })).1;
+        assert_eq!(refused(json!(null)), of_missing, "{kind}");
+        assert_eq!(refused(json!({ "matchLabels": {} })), [empty(called)], "{kind}");
+        let unknown = json!({ "matchExpressions": [{ "key": "app", "operator": "x" }] });
+        let mut wanted = vec![operator.to_owned()];
+        wanted.extend(unparsed.map(|detail| format!("{shown}{detail}")));
+        assert_eq!(refused(unknown), wanted, "{kind}");
+    }
+}
+
+#[test]
 fn daemon_sets() {
     let object = good(workload("DaemonSet", json!({})));
     let templates = "deprecated.daemonset.template.generation";

@@ -4,7 +4,6 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 use super::CONTROLLER_UID;
-use crate::labels::Selector;
 use crate::validation::workload::selected;
 use crate::validation::{self, Errors, Path};
 
@@ -99,8 +98,9 @@ pub(super) fn selector(spec: &JobSpec, uid: &str, errors: &mut Errors) {
             errors.invalid(&path, selector, "`selector` not auto-generated");
         }
     }
-    let parsed = Selector::from_spec(selector).ok();
-    selected(parsed.as_ref(), &spec.template, &root.field("template"), errors);
+    if let Some(parsed) = validation::selector::parse(selector) {
+        selected(&parsed, &spec.template, &root.field("template"), errors);
+    }
 }
 
 /// What may not change. A Job that has not begun may still be placed elsewhere.
