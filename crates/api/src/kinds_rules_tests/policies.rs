@@ -244,6 +244,30 @@ fn roles_and_bindings() {
 }
 
 #[test]
+fn subjects() {
+    let refused = |kind: &str| {
+        let subjects = json!([{ "kind": "ServiceAccount", "name": "A" }, { "kind": "User", "name": "" },
+            { "kind": "Group", "name": "g", "apiGroup": "x" }]);
+        let role = json!({ "kind": "ClusterRole", "name": "a/b" });
+        let object = json!({ "roleRef": role, "subjects": subjects });
+        created("rbac.authorization.k8s.io/v1", kind, object).1
+    };
+    let role = "roleRef.name: Invalid value: \"a/b\": may not contain '/'";
+    let account = "subjects[0].name: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+    let others = [
+        "subjects[1].name: Required value",
+        "subjects[1].name: Invalid value: \"\": user name cannot be empty",
+        "subjects[2].apiGroup: Unsupported value: \"x\": supported values: \"rbac.authorization.k8s.io\"",
+    ];
+    assert_eq!(refused("RoleBinding"), [&[role, account], &others[..]].concat());
+    let namespace = "subjects[0].namespace: Required value";
+    assert_eq!(
+        refused("ClusterRoleBinding"),
+        [&[role, account, namespace], &others[..]].concat()
+    );
+}
+
+#[test]
 fn plain_data() {
     let owner = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "x", "controller": true });
     let revision =
