@@ -37,7 +37,6 @@ impl Served for PriorityClass {
             column("PreemptionPolicy"),
         ],
         generation: true,
-        inert: true,
         ..Row::CLUSTER
     };
 

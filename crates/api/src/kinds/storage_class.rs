@@ -34,7 +34,6 @@ impl Served for StorageClass {
             boolean("AllowVolumeExpansion"),
             column("Age"),
         ],
-        inert: true,
         ..Row::CLUSTER
     };
 
