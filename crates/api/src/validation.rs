@@ -13,6 +13,7 @@ pub mod pod_spec;
 pub mod pod_update;
 pub mod probe;
 pub mod resources;
+pub mod security;
 pub mod selector;
 pub mod values;
 pub mod volume;

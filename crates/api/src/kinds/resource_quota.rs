@@ -7,10 +7,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value;
 
 use crate::kind::{Subresource, Write};
-use crate::quantity::Amount;
 use crate::served::{Row, Served};
 use crate::table::{age, column, name};
-use crate::validation::{Errors, Path, names};
+use crate::validation::{Errors, Path, resources};
 
 const SCOPES: [&str; 7] = [
     "BestEffort",
@@ -20,31 +19,6 @@ const SCOPES: [&str; 7] = [
     "PriorityClass",
     "Terminating",
     "VolumeAttributesClass",
-];
-/// Resources that come in whole pieces.
-const COUNTED: [&str; 9] = [
-    "configmaps",
-    "persistentvolumeclaims",
-    "pods",
-    "replicationcontrollers",
-    "resourcequotas",
-    "secrets",
-    "services",
-    "services.loadbalancers",
-    "services.nodeports",
-];
-/// Other resources whose names have no domain.
-const MEASURED: [&str; 10] = [
-    "cpu",
-    "ephemeral-storage",
-    "limits.cpu",
-    "limits.ephemeral-storage",
-    "limits.memory",
-    "memory",
-    "requests.cpu",
-    "requests.ephemeral-storage",
-    "requests.memory",
-    "requests.storage",
 ];
 
 impl Served for ResourceQuota {
@@ -104,25 +78,8 @@ impl Served for ResourceQuota {
 fn amounts(amounts: Option<&BTreeMap<String, Quantity>>, path: &Path<'_>, errors: &mut Errors) {
     for (resource, quantity) in amounts.into_iter().flatten() {
         let path = path.key(resource);
-        errors.problems(&path, resource, &names::qualified_name(resource));
-        let is_counted = COUNTED.contains(&resource.as_str()) || resource.starts_with("count/");
-        let is_known = is_counted
-            || MEASURED.contains(&resource.as_str())
-            || resource.contains('/')
-            || resource.contains("hugepages-");
-        if !is_known {
-            errors.invalid(&path, resource, "must be a standard resource for quotas");
-        }
-        match quantity.0.parse::<Amount>() {
-            Ok(amount) if amount.is_negative() => {
-                errors.invalid(&path, &quantity.0, "must be greater than or equal to 0");
-            }
-            Ok(amount) if is_counted && !amount.is_whole() => {
-                errors.invalid(&path, &quantity.0, "must be an integer");
-            }
-            Ok(_) => {}
-            Err(_) => errors.invalid(&path, &quantity.0, crate::quantity::WRONG_FORM),
-        }
+        resources::quota_name(resource, &path, errors);
+        resources::amount(resource, quantity, &path, errors);
     }
 }
 

@@ -73,7 +73,8 @@ fn quotas_and_limits() {
     assert_eq!(
         quota(json!({ "pods": "1.5", "apples": "1" })).1,
         [
-            "spec.hard[apples]: Invalid value: \"apples\": must be a standard resource for quotas",
+            "spec.hard[apples]: Invalid value: \"apples\": must be a standard resource type or fully qualified",
+            "spec.hard[apples]: Invalid value: \"apples\": must be a standard resource for quota",
             "spec.hard[pods]: Invalid value: \"1500m\": must be an integer",
         ]
     );

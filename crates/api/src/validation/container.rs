@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Container, ContainerPort, EnvVar, PodSpec};
 
-use super::{Errors, Path, names, probe, resources, values, volume};
+use super::{Errors, Path, names, probe, resources, security, values, volume};
 
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 const MESSAGE_POLICIES: [&str; 2] = ["FallbackToLogsOnError", "File"];
@@ -104,7 +104,10 @@ pub(super) fn container(container: &Container, spec: &PodSpec, path: &Path<'_>, 
         &PULL_POLICIES,
     );
     if let Some(resources) = &container.resources {
-        resources::validate(resources, &path.field("resources"), errors);
+        resources::container(resources, Some(spec), &path.field("resources"), errors);
+    }
+    if let Some(context) = &container.security_context {
+        security::container(context, spec, &path.field("securityContext"), errors);
     }
 }
 

@@ -63,7 +63,13 @@ impl Errors {
 
     /// A value names something that does not exist.
     pub fn not_found(&mut self, path: &Path<'_>, value: &(impl Serialize + ?Sized)) {
-        self.push("FieldValueNotFound", path, format!("Not found: {}", shown(value)));
+        self.not_found_because(path, value, "");
+    }
+
+    /// A value names something that does not exist, and there is more to say.
+    pub fn not_found_because(&mut self, path: &Path<'_>, value: &(impl Serialize + ?Sized), detail: &str) {
+        let message = with_detail(&format!("Not found: {}", shown(value)), detail);
+        self.push("FieldValueNotFound", path, message);
     }
 
     /// A value has more than `max` bytes.

@@ -142,6 +142,23 @@ pub fn port_name(name: &str) -> Vec<String> {
     problems
 }
 
+/// The name of a kernel parameter: `net.core.somaxconn` or `net/core/somaxconn`.
+#[must_use]
+pub fn sysctl(name: &str) -> Vec<String> {
+    let is_part = |part: &str| {
+        is_framed(part, is_lower, |byte| {
+            is_lower(byte) || matches!(byte, b'-' | b'_')
+        })
+    };
+    if name.len() <= 253 && name.split(['.', '/']).all(is_part) {
+        return Vec::new();
+    }
+    let regex = "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+    vec![format!(
+        "must have at most 253 characters and match regex {regex}"
+    )]
+}
+
 /// A port number.
 #[must_use]
 pub fn port_number(port: i64) -> Vec<String> {

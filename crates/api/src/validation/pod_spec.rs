@@ -2,7 +2,9 @@
 
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Toleration};
 
-use super::{Errors, Path, affinity, container, ephemeral, metadata, names, values, volume, warnings};
+use super::{
+    Errors, Path, affinity, container, ephemeral, metadata, names, security, values, volume, warnings,
+};
 
 const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
 const DNS_POLICIES: [&str; 4] = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
@@ -51,6 +53,9 @@ pub fn pod_spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
         &DNS_POLICIES,
     );
     metadata::labels(spec.node_selector.as_ref(), &path.field("nodeSelector"), errors);
+    if let Some(context) = &spec.security_context {
+        security::pod(context, spec, &path.field("securityContext"), errors);
+    }
     if let Some(account) = spec
         .service_account_name
         .as_deref()

@@ -219,7 +219,7 @@ fn new_file(text: &str, path: &Path<'_>, errors: &mut Errors) {
 }
 
 /// A path that stays inside its volume.
-fn relative_path(text: &str, path: &Path<'_>, errors: &mut Errors) {
+pub fn relative_path(text: &str, path: &Path<'_>, errors: &mut Errors) {
     if text.starts_with('/') {
         errors.invalid(path, text, "must be a relative path");
     }
