@@ -79,6 +79,12 @@ impl Amount {
         self.nano > 0
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        self.nano == 0
+    }
+
     /// Whether the amount is below zero.
     #[must_use]
     pub fn is_negative(self) -> bool {

@@ -4,9 +4,11 @@
 
 pub mod affinity;
 pub mod container;
+pub mod downward;
 pub mod ephemeral;
 pub mod errors;
 pub mod metadata;
+pub mod mounts;
 pub mod names;
 pub mod path;
 pub mod pod_spec;

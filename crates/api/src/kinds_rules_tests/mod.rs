@@ -6,6 +6,7 @@ use super::by_kind;
 use crate::kind::Write;
 
 mod paths;
+mod pods;
 mod policies;
 mod services;
 mod workloads;

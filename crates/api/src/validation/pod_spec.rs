@@ -9,6 +9,10 @@ use super::{
 const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
 const DNS_POLICIES: [&str; 4] = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
 const PREEMPTION_POLICIES: [&str; 2] = ["Never", "PreemptLowerPriority"];
+/// What the C library can do.
+const MAX_NAMESERVERS: usize = 3;
+const MAX_SEARCHES: usize = 32;
+const MAX_SEARCH_LIST: usize = 2048;
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 /// Checks a template.
@@ -77,10 +81,6 @@ pub fn pod_spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
         let detail = "must be between 1 and 2147483647, inclusive";
         errors.invalid(&path.field("activeDeadlineSeconds"), &seconds, detail);
     }
-    errors.non_negative(
-        &path.field("terminationGracePeriodSeconds"),
-        spec.termination_grace_period_seconds,
-    );
     for (field, name) in [("hostname", &spec.hostname), ("subdomain", &spec.subdomain)] {
         if let Some(name) = name.as_deref().filter(|name| !name.is_empty()) {
             errors.problems(&path.field(field), name, &names::label(name));
@@ -103,6 +103,8 @@ pub fn pod_spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
         affinity::validate(affinity, &path.field("affinity"), errors);
     }
     gates(spec, path, errors);
+    dns(spec, &path.field("dnsConfig"), errors);
+    os(spec, &path.field("os"), errors);
     aliases(spec, &path.field("hostAliases"), errors);
 }
 
@@ -126,6 +128,59 @@ fn gates(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
         if gates[..index].contains(gate) {
             errors.duplicate(&path, &gate.name);
         }
+    }
+}
+
+fn dns(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+    let is_alone = spec.dns_policy.as_deref() == Some("None");
+    let Some(config) = &spec.dns_config else {
+        if is_alone {
+            errors.required(path, "must provide `dnsConfig` when `dnsPolicy` is None");
+        }
+        return;
+    };
+    let servers = config.nameservers.as_deref().unwrap_or_default();
+    let servers_path = path.field("nameservers");
+    if servers.is_empty() && is_alone {
+        let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+        return errors.required(&servers_path, detail);
+    }
+    if servers.len() > MAX_NAMESERVERS {
+        let detail = format!("must not have more than {MAX_NAMESERVERS} nameservers");
+        errors.invalid(&servers_path, servers, &detail);
+    }
+    for (index, server) in servers.iter().enumerate() {
+        errors.problems(&servers_path.index(index), server, &values::ip(server));
+    }
+    let searches = config.searches.as_deref().unwrap_or_default();
+    let searches_path = path.field("searches");
+    if searches.len() > MAX_SEARCHES {
+        let detail = format!("must not have more than {MAX_SEARCHES} search paths");
+        errors.invalid(&searches_path, searches, &detail);
+    }
+    if searches.join(" ").len() > MAX_SEARCH_LIST {
+        let detail = format!(
+            "must not have more than {MAX_SEARCH_LIST} characters (including spaces) in the search list"
+        );
+        errors.invalid(&searches_path, searches, &detail);
+    }
+    for (index, search) in searches.iter().enumerate().filter(|(_, search)| *search != ".") {
+        let search = search.strip_suffix('.').unwrap_or(search);
+        errors.problems(&searches_path.index(index), search, &names::search_domain(search));
+    }
+    let options = path.field("options");
+    for (index, option) in config.options.iter().flatten().enumerate() {
+        if option.name.as_deref().is_none_or(str::is_empty) {
+            errors.required(&options.index(index), "must not be empty");
+        }
+    }
+}
+
+fn os(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+    match spec.os.as_ref().map(|os| os.name.as_str()) {
+        None | Some("linux" | "windows") => {}
+        Some("") => errors.required(&path.field("name"), "cannot be empty"),
+        Some(other) => errors.not_supported(path, other, &["linux", "windows"]),
     }
 }
 
