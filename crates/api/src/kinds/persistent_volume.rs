@@ -124,22 +124,28 @@ fn validate_spec(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut Erro
     let capacity_path = path.field("capacity");
     if capacity.is_empty() {
         errors.required(&capacity_path, "");
-    } else if capacity.len() > 1 || !capacity.contains_key("storage") {
-        let shown = json!(capacity).to_string();
-        errors.not_supported(&capacity_path, &shown, &["storage"]);
     }
-    for (resource, amount) in &capacity {
-        if !amount.0.parse::<Amount>().is_ok_and(Amount::is_positive) {
-            errors.invalid(
-                &capacity_path.key(resource),
-                &amount.0,
-                "must be greater than zero",
-            );
+    if capacity.len() != 1 || !capacity.contains_key("storage") {
+        errors.not_supported(&capacity_path, &spec.capacity, &["storage"]);
+    }
+    for (resource, quantity) in &capacity {
+        let path = capacity_path.key(resource);
+        let amount = quantity.0.parse::<Amount>().ok();
+        if let Some(negative) = amount.filter(|amount| amount.is_negative()) {
+            errors.invalid(&path, &negative.value(), "must be a valid resource quantity");
+        }
+        if !amount.is_some_and(Amount::is_positive) {
+            errors.invalid(&path, &quantity.0, "must be greater than zero");
         }
     }
     let policies = ["Delete", "Recycle", "Retain"];
     let policy = spec.persistent_volume_reclaim_policy.as_deref();
-    errors.one_of(&path.field("persistentVolumeReclaimPolicy"), policy, &policies);
+    let policy_path = path.field("persistentVolumeReclaimPolicy");
+    errors.one_of(&policy_path, policy, &policies);
+    if policy == Some("Recycle") {
+        let why = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";
+        errors.warn(&policy_path, why);
+    }
     let sources = sources(spec);
     if sources.is_empty() {
         errors.required(path, "must specify a volume type");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec};
+use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopeSelector};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value;
 
@@ -20,6 +20,24 @@ const SCOPES: [&str; 7] = [
     "Terminating",
     "VolumeAttributesClass",
 ];
+
+/// Scopes that a pod is in or not, whatever their values.
+const PLAIN_SCOPES: [&str; 5] = [
+    "BestEffort",
+    "CrossNamespacePodAffinity",
+    "NotBestEffort",
+    "NotTerminating",
+    "Terminating",
+];
+const COMPUTE: [&str; 6] = [
+    "cpu",
+    "limits.cpu",
+    "limits.memory",
+    "memory",
+    "requests.cpu",
+    "requests.memory",
+];
+const UNFIT: &str = "unsupported scope applied to resource";
 
 impl Served for ResourceQuota {
     const ROW: Row = Row {
@@ -84,15 +102,83 @@ fn amounts(amounts: Option<&BTreeMap<String, Quantity>>, path: &Path<'_>, errors
 }
 
 fn scopes(spec: &ResourceQuotaSpec, path: &Path<'_>, errors: &mut Errors) {
-    let path = path.field("scopes");
-    let scopes = spec.scopes.clone().unwrap_or_default();
-    for scope in &scopes {
+    let scopes = spec.scopes.as_deref().unwrap_or_default();
+    let scopes_path = path.field("scopes");
+    for scope in scopes {
         if !SCOPES.contains(&scope.as_str()) {
-            errors.invalid(&path, &scopes, "unsupported scope");
+            errors.invalid(&scopes_path, scopes, "unsupported scope");
+        }
+        for _ in misfits(spec, scope) {
+            errors.invalid(&scopes_path, scopes, UNFIT);
         }
     }
-    let has = |scope: &str| scopes.iter().any(|other| other == scope);
-    if (has("BestEffort") && has("NotBestEffort")) || (has("Terminating") && has("NotTerminating")) {
-        errors.invalid(&path, &scopes, "conflicting scopes");
+    if conflict(scopes) {
+        errors.invalid(&scopes_path, scopes, "conflicting scopes");
     }
+    if let Some(selector) = &spec.scope_selector {
+        let path = path.field("scopeSelector");
+        scope_selector(spec, selector, &path.field("matchExpressions"), errors);
+    }
+}
+
+/// Upstream gives the place of the list, and names the constants of its own code.
+fn scope_selector(spec: &ResourceQuotaSpec, selector: &ScopeSelector, path: &Path<'_>, errors: &mut Errors) {
+    let expressions = selector.match_expressions.as_deref().unwrap_or_default();
+    for expression in expressions {
+        let scope = expression.scope_name.as_str();
+        let operator = expression.operator.as_str();
+        if !SCOPES.contains(&scope) {
+            errors.invalid(&path.field("scopeName"), scope, "unsupported scope");
+        }
+        for _ in misfits(spec, scope) {
+            errors.invalid(path, selector, UNFIT);
+        }
+        if PLAIN_SCOPES.contains(&scope) && operator != "Exists" {
+            let detail = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+            errors.invalid(&path.field("operator"), operator, detail);
+        }
+        let values = expression.values.as_deref().unwrap_or_default();
+        match operator {
+            "In" | "NotIn" if values.is_empty() => {
+                let detail =
+                    "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
+                errors.required(&path.field("values"), detail);
+            }
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                let detail =
+                    "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+                errors.invalid(&path.field("values"), values, detail);
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.invalid(&path.field("operator"), other, "not a valid selector operator"),
+        }
+    }
+    let scopes: Vec<_> = expressions
+        .iter()
+        .map(|expression| expression.scope_name.clone())
+        .collect();
+    if conflict(&scopes) {
+        let shown = spec.scopes.as_deref().unwrap_or_default();
+        errors.invalid(path, shown, "conflicting scopes");
+    }
+}
+
+fn conflict(scopes: &[String]) -> bool {
+    let has = |scope: &str| scopes.iter().any(|other| other == scope);
+    (has("BestEffort") && has("NotBestEffort")) || (has("Terminating") && has("NotTerminating"))
+}
+
+/// Standard resources of the quota that no pod of the scope has.
+fn misfits<'a>(spec: &'a ResourceQuotaSpec, scope: &str) -> impl Iterator<Item = &'a String> {
+    let fits: fn(&str) -> bool = match scope {
+        "BestEffort" => |name| name == "pods",
+        "Terminating"
+        | "NotTerminating"
+        | "NotBestEffort"
+        | "PriorityClass"
+        | "CrossNamespacePodAffinity" => |name| name == "pods" || COMPUTE.contains(&name),
+        _ => |_| true,
+    };
+    let names = spec.hard.iter().flat_map(|hard| hard.keys());
+    names.filter(move |name| resources::is_of_quotas(name) && !fits(name))
 }

@@ -26,7 +26,7 @@ fn classes() {
         ["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"]
     );
     let system = json!({ "metadata": { "name": "system-x" }, "value": 1 });
-    let reserved = "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only";
+    let reserved = "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: system-x is not a known system priority class";
     assert_eq!(priority(system).1, [reserved]);
 
     let storage = json!({ "provisioner": "example.com/nfs", "metadata": { "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } } });
@@ -124,6 +124,7 @@ fn volumes_and_claims() {
         [
             "spec.accessModes: Unsupported value: \"x\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
             "spec.capacity: Required value",
+            "spec.capacity: Unsupported value: null: supported values: \"storage\"",
             "spec: Required value: must specify a volume type",
         ]
     );
@@ -265,6 +266,153 @@ fn subjects() {
     assert_eq!(
         refused("ClusterRoleBinding"),
         [&[role, account, namespace], &others[..]].concat()
+    );
+}
+
+#[test]
+fn scopes_of_quotas() {
+    let quota = |spec: Value| created("v1", "ResourceQuota", json!({ "spec": spec })).1;
+    assert_eq!(
+        quota(json!({ "hard": { "cpu": "1", "pods": "1" }, "scopes": ["BestEffort"] })),
+        ["spec.scopes: Invalid value: [\"BestEffort\"]: unsupported scope applied to resource"]
+    );
+    let list = "spec.scopeSelector.matchExpressions";
+    let expressions = json!([{ "scopeName": "x", "operator": "In" },
+        { "scopeName": "PriorityClass", "operator": "Exists", "values": ["a"] }, { "scopeName": "Terminating", "operator": "y" }]);
+    assert_eq!(
+        quota(json!({ "hard": { "pods": "1" }, "scopeSelector": { "matchExpressions": expressions } })),
+        [
+            format!("{list}.scopeName: Invalid value: \"x\": unsupported scope"),
+            format!(
+                "{list}.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+            ),
+            format!(
+                "{list}.values: Invalid value: [\"a\"]: must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
+            ),
+            format!(
+                "{list}.operator: Invalid value: \"y\": must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
+            ),
+            format!("{list}.operator: Invalid value: \"y\": not a valid selector operator"),
+        ]
+    );
+}
+
+#[test]
+fn limit_ranges() {
+    let path = "spec.limits[0]";
+    for (item, wanted) in [
+        (
+            json!({ "type": "x" }),
+            vec!["type: Invalid value: \"x\": must be a standard limit type or fully qualified"],
+        ),
+        (
+            json!({ "type": "PersistentVolumeClaim" }),
+            vec![
+                "limits: Required value: either minimum or maximum storage value is required, but neither was provided",
+            ],
+        ),
+        (
+            json!({ "type": "Container", "max": { "pods": "1" } }),
+            vec![
+                "max[pods]: Invalid value: \"pods\": must be a standard resource for containers",
+                "default[pods]: Invalid value: \"pods\": must be a standard resource for containers",
+                "defaultRequest[pods]: Invalid value: \"pods\": must be a standard resource for containers",
+            ],
+        ),
+        (
+            json!({ "type": "Container", "max": { "cpu": "1" }, "default": { "cpu": "2" }, "defaultRequest": { "cpu": "1" } }),
+            vec!["default[cpu]: Invalid value: \"1\": default value 2 is greater than max value 1"],
+        ),
+        (
+            json!({ "type": "Container", "min": { "cpu": "3" }, "default": { "cpu": "2" } }),
+            vec![
+                "defaultRequest[cpu]: Invalid value: \"2\": min value 3 is greater than default request value 2",
+                "default[cpu]: Invalid value: \"3\": min value 3 is greater than default value 2",
+            ],
+        ),
+        (
+            json!({ "type": "Pod", "min": { "cpu": "500m" }, "max": { "cpu": "1" }, "maxLimitRequestRatio": { "cpu": "3" } }),
+            vec![
+                "maxLimitRequestRatio[cpu]: Invalid value: \"3\": ratio 3 is greater than max/min = 2.000000",
+            ],
+        ),
+    ] {
+        let wanted: Vec<_> = wanted
+            .into_iter()
+            .map(|wanted| format!("{path}.{wanted}"))
+            .collect();
+        let spec = json!({ "limits": [item] });
+        assert_eq!(
+            created("v1", "LimitRange", json!({ "spec": spec })).1,
+            wanted,
+            "{spec}"
+        );
+    }
+}
+
+#[test]
+fn what_classes_and_nodes_allow() {
+    let runtime = json!({ "handler": "runc", "overhead": { "podFixed": { "apples": "1" } },
+        "scheduling": { "tolerations": [{ "operator": "Exists" }, { "operator": "Exists" }] } });
+    assert_eq!(
+        created("node.k8s.io/v1", "RuntimeClass", runtime).1,
+        [
+            "overhead.limits[apples]: Invalid value: \"apples\": must be a standard resource type or fully qualified",
+            "overhead.limits[apples]: Invalid value: \"apples\": must be a standard resource for containers",
+            "scheduling.tolerations[1]: Duplicate value: {\"operator\":\"Exists\"}",
+        ]
+    );
+    let zone = json!({ "key": "zone", "values": ["a", "a"] });
+    let term = json!({ "matchLabelExpressions": [zone, { "key": "zone", "values": [] }] });
+    let list = "allowedTopologies[0].matchLabelExpressions";
+    assert_eq!(
+        created(
+            "storage.k8s.io/v1",
+            "StorageClass",
+            json!({ "provisioner": "a.io/b", "allowedTopologies": [term] })
+        )
+        .1,
+        [
+            format!("{list}[0].values[1]: Duplicate value: \"a\""),
+            format!("{list}[1].values: Required value"),
+            format!("{list}[1].key: Duplicate value: \"zone\""),
+        ]
+    );
+    let node = json!({ "spec": { "podCIDRs": ["10.0.0.0/8", "x"] } });
+    assert_eq!(
+        created("v1", "Node", node).1,
+        [
+            "spec.podCIDRs[1]: Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+            "spec.podCIDRs: Invalid value: [\"10.0.0.0/8\",\"x\"]: may specify no more than one CIDR for each IP family",
+        ]
+    );
+    let ingress = json!({ "metadata": { "annotations": { "kubernetes.io/ingress.class": "a" } },
+        "spec": { "ingressClassName": "b", "defaultBackend": { "service": { "name": "s", "port": { "number": 80 } } } } });
+    assert_eq!(
+        created("networking.k8s.io/v1", "Ingress", ingress).1,
+        [
+            "annotations.kubernetes.io/ingress.class: Invalid value: \"a\": must match `ingressClassName` when both are specified"
+        ]
+    );
+}
+
+#[test]
+fn what_is_old() {
+    let annotated = json!({ "metadata": { "annotations": { "kubernetes.io/ingress.class": "a" } },
+        "spec": { "defaultBackend": { "service": { "name": "s", "port": { "number": 80 } } } } });
+    assert_eq!(
+        warned("networking.k8s.io/v1", "Ingress", annotated),
+        [
+            "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"
+        ]
+    );
+    let volume = json!({ "spec": { "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"],
+        "hostPath": { "path": "/tmp" }, "persistentVolumeReclaimPolicy": "Recycle" } });
+    assert_eq!(
+        warned("v1", "PersistentVolume", volume),
+        [
+            "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning."
+        ]
     );
 }
 

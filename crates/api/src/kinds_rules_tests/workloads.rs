@@ -280,6 +280,21 @@ fn autoscalers() {
         make(json!({ "maxReplicas": 1, "minReplicas": 2 })).1,
         ["spec.maxReplicas: Invalid value: 1: must be greater than or equal to `minReplicas`"]
     );
+    let metrics = json!([
+        { "type": "Object", "object": { "describedObject": { "kind": "Service", "name": "" }, "metric": { "name": "a/b" },
+            "target": { "type": "Value" } } },
+        { "type": "External", "external": { "metric": { "name": "m" },
+            "target": { "type": "Value", "value": "1", "averageValue": "1" } } },
+    ]);
+    assert_eq!(
+        make(json!({ "maxReplicas": 1, "metrics": metrics })).1,
+        [
+            "spec.metrics[0].object.describedObject.name: Required value",
+            "spec.metrics[0].object.metric.name: Invalid value: \"a/b\": may not contain '/'",
+            "spec.metrics[0].object.target.averageValue: Required value: must set either a target value or averageValue",
+            "spec.metrics[1].external.target.value: Forbidden: may not set both a target value for metric and a per-pod target",
+        ]
+    );
     let old = json!({ "maxReplicas": 4, "targetCPUUtilizationPercentage": 50, "scaleTargetRef": target });
     let old = good(created(
         "autoscaling/v1",

@@ -23,6 +23,11 @@ impl Errors {
         self.found.warnings.push(format!("{path}: {why}"));
     }
 
+    /// The object is valid, but hardly what is meant.
+    pub fn warn_of(&mut self, what: &str) {
+        self.found.warnings.push(what.to_owned());
+    }
+
     /// A value is missing.
     pub fn required(&mut self, path: &Path<'_>, detail: &str) {
         self.push("FieldValueRequired", path, with_detail("Required value", detail));
@@ -38,10 +43,11 @@ impl Errors {
     }
 
     /// A value is none of those that exist.
-    pub fn not_supported(&mut self, path: &Path<'_>, value: &str, supported: &[&str]) {
+    pub fn not_supported(&mut self, path: &Path<'_>, value: &(impl Serialize + ?Sized), supported: &[&str]) {
         let supported: Vec<_> = supported.iter().map(|value| format!("{value:?}")).collect();
         let message = format!(
-            "Unsupported value: {value:?}: supported values: {}",
+            "Unsupported value: {}: supported values: {}",
+            shown(value),
             supported.join(", ")
         );
         self.push("FieldValueNotSupported", path, message);

@@ -195,7 +195,8 @@ fn aliases(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn tolerations(tolerations: &[Toleration], path: &Path<'_>, errors: &mut Errors) {
+/// Checks what a pod tolerates of a node.
+pub fn tolerations(tolerations: &[Toleration], path: &Path<'_>, errors: &mut Errors) {
     for (index, toleration) in tolerations.iter().enumerate() {
         let path = path.index(index);
         let key = toleration.key.as_deref().unwrap_or_default();

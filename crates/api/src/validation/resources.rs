@@ -179,7 +179,8 @@ fn parse(quantity: &Quantity) -> Option<Amount> {
 }
 
 /// Whether a quota can be for a resource without a domain.
-fn is_of_quotas(name: &str) -> bool {
+#[must_use]
+pub fn is_of_quotas(name: &str) -> bool {
     let is_pages = name.strip_prefix("requests.").unwrap_or(name).starts_with(PAGES);
     is_pages || COUNTED.contains(&name) || MEASURED.contains(&name)
 }
