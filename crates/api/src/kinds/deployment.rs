@@ -10,7 +10,7 @@ use crate::labels::Selector;
 use crate::served::{Row, Served};
 use crate::table::{age, column, containers, name, number, wide};
 use crate::validation::workload::{self, Owner};
-use crate::validation::{Errors, Path, values};
+use crate::validation::{Errors, Path, values, warnings};
 
 impl Served for Deployment {
     const ROW: Row = Row {
@@ -72,6 +72,9 @@ impl Served for Deployment {
     fn validate(&self, old: Option<&Self>, write: Write, errors: &mut Errors) {
         if write == Write::Status {
             return counts(self, errors);
+        }
+        if old.is_none() {
+            warnings::name(&self.metadata, warnings::POD_NAMES, errors);
         }
         let spec = self.spec.clone().unwrap_or_default();
         let path = Path::ROOT.field("spec");

@@ -13,7 +13,7 @@ use crate::duration;
 use crate::kind::{Subresource, Write};
 use crate::served::{Row, Served};
 use crate::table::{age, column, containers, name, selector, wide};
-use crate::validation::{Errors, Path};
+use crate::validation::{Errors, Path, warnings};
 
 pub(super) use self::rules::job_spec;
 
@@ -98,6 +98,9 @@ impl Served for Job {
     fn validate(&self, old: Option<&Self>, write: Write, errors: &mut Errors) {
         if write == Write::Status {
             return rules::status(self, errors);
+        }
+        if old.is_none() {
+            warnings::name(&self.metadata, warnings::POD_NAMES, errors);
         }
         let path = Path::ROOT.field("spec");
         let spec = self.spec.clone().unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::prepare::set;
 use crate::served::{Row, Served};
 use crate::table::{age, column, containers, name, number, selector, wide};
 use crate::validation::workload::{self, Owner};
-use crate::validation::{Errors, Path};
+use crate::validation::{Errors, Path, warnings};
 
 impl Served for ReplicaSet {
     const ROW: Row = Row {
@@ -49,6 +49,9 @@ impl Served for ReplicaSet {
     fn validate(&self, old: Option<&Self>, write: Write, errors: &mut Errors) {
         if write == Write::Status {
             return counts(self, errors);
+        }
+        if old.is_none() {
+            warnings::name(&self.metadata, warnings::POD_NAMES, errors);
         }
         let spec = self.spec.clone().unwrap_or_default();
         let path = Path::ROOT.field("spec");

@@ -15,6 +15,7 @@ mod addresses;
 mod allocated;
 mod balancer;
 mod rules;
+mod warnings;
 
 /// Seconds that a client sticks to its pod with `sessionAffinity: ClientIP`.
 const AFFINITY_TIMEOUT: i32 = 10_800;

@@ -103,3 +103,27 @@ fn names_of_others() {
         ]
     );
 }
+
+#[test]
+fn what_has_no_effect() {
+    let warnings = |mut spec: Value| {
+        spec["ports"] = json!([{ "port": 80 }]);
+        warned("v1", "Service", json!({ "spec": spec }))
+    };
+    assert_eq!(
+        warnings(
+            json!({ "clusterIP": "None", "externalIPs": ["10.0.0.1"], "sessionAffinity": "ClientIP",
+            "externalName": "a.b" })
+        ),
+        [
+            "spec.externalIPs is ignored for headless services",
+            "spec.SessionAffinity is ignored for headless services",
+            "spec.externalName is ignored when spec.type is not \"ExternalName\"",
+        ]
+    );
+    assert_eq!(
+        warnings(json!({ "type": "ExternalName", "externalName": "a.b", "externalIPs": ["10.0.0.1"] })),
+        ["spec.externalIPs is ignored when spec.type is \"ExternalName\""]
+    );
+    assert_eq!(warnings(json!({})), [""; 0]);
+}

@@ -322,3 +322,35 @@ fn disruption_budgets() {
         ["spec.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%"]
     );
 }
+
+#[test]
+fn names_with_dots() {
+    let why = |used_in: &str| {
+        format!(
+            "metadata.name: this is used in {used_in}, which can result in surprising behavior; a DNS label is recommended: [must not contain dots]"
+        )
+    };
+    let metadata = json!({ "name": "a.b" });
+    let selector = json!({ "matchLabels": { "app": "a" } });
+    let always = json!({ "selector": selector, "template": template("Always") });
+    let never = json!({ "template": template("Never") });
+    let cron = json!({ "schedule": "* * * * *", "jobTemplate": { "spec": never } });
+    let pod = template("Always")["spec"].clone();
+    let names = "Pod names and hostnames";
+    for (version, kind, spec, used_in) in [
+        ("v1", "Pod", pod, "the Pod's hostname"),
+        (
+            "v1",
+            "ReplicationController",
+            json!({ "template": template("Always") }),
+            names,
+        ),
+        ("apps/v1", "Deployment", always.clone(), names),
+        ("apps/v1", "ReplicaSet", always, names),
+        ("batch/v1", "Job", never, names),
+        ("batch/v1", "CronJob", cron, names),
+    ] {
+        let object = json!({ "metadata": metadata, "spec": spec });
+        assert_eq!(warned(version, kind, object), [why(used_in)], "{kind}");
+    }
+}

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{addresses, balancer};
+use super::{addresses, balancer, warnings};
 use crate::validation::{Errors, Path, metadata, names, values};
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -39,6 +39,7 @@ pub(super) fn validate(service: &Service, old: Option<&Service>, errors: &mut Er
     }
     balancer::validate(service, &spec, &path, errors);
     policies(&spec, kind, &path, errors);
+    warnings::service(service, &spec, errors);
 }
 
 fn by_type(spec: &ServiceSpec, kind: &str, is_headless: bool, path: &Path<'_>, errors: &mut Errors) {
