@@ -1,5 +1,6 @@
 //! Job: pods that run to their end.
 
+mod policies;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -106,6 +107,9 @@ impl Served for Job {
         let spec = self.spec.clone().unwrap_or_default();
         rules::selector(&spec, self.metadata.uid.as_deref().unwrap_or_default(), errors);
         job_spec(&spec, &path, errors);
+        if old.is_none() {
+            rules::hostnames(self, &spec, errors);
+        }
         if let Some(old) = old {
             rules::update(&spec, old, &path, errors);
         }

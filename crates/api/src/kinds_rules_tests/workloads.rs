@@ -215,6 +215,48 @@ fn jobs() {
 }
 
 #[test]
+fn indexed_jobs() {
+    let job = |mut spec: Value| {
+        spec["template"] = template("Never");
+        created(
+            "batch/v1",
+            "Job",
+            json!({ "metadata": { "name": "a.b" }, "spec": spec }),
+        )
+        .1
+    };
+    for (spec, wanted) in [
+        (
+            json!({ "completionMode": "Indexed", "completions": 2 }),
+            vec![
+                "metadata.name: Invalid value: \"a.b\": will not able to create pod with invalid DNS label: a.b-1",
+            ],
+        ),
+        (
+            json!({ "managedBy": "me" }),
+            vec![
+                "spec.managedBy: Invalid value: \"me\": must be a domain-prefixed path (such as \"acme.io/foo\")",
+            ],
+        ),
+        (
+            json!({ "maxFailedIndexes": 1 }),
+            vec![
+                "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified",
+                "spec.maxFailedIndexes: Invalid value: 1: requires indexed completion mode",
+            ],
+        ),
+        (
+            json!({ "completionMode": "x" }),
+            vec![
+                "spec.completionMode: Unsupported value: \"x\": supported values: \"NonIndexed\", \"Indexed\"",
+            ],
+        ),
+    ] {
+        assert_eq!(job(spec.clone()), wanted, "{spec}");
+    }
+}
+
+#[test]
 fn cron_jobs() {
     let job = json!({ "spec": { "template": template("OnFailure") } });
     let cron = |schedule: &str, zone: &str| {

@@ -42,6 +42,11 @@ impl Errors {
         );
     }
 
+    /// A value is malformed in a way that showing it would not tell.
+    pub fn invalid_whole(&mut self, path: &Path<'_>, detail: &str) {
+        self.push("FieldValueInvalid", path, with_detail("Invalid value", detail));
+    }
+
     /// A value is none of those that exist.
     pub fn not_supported(&mut self, path: &Path<'_>, value: &(impl Serialize + ?Sized), supported: &[&str]) {
         let supported: Vec<_> = supported.iter().map(|value| format!("{value:?}")).collect();

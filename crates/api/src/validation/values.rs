@@ -92,6 +92,24 @@ pub fn address(ip: &str, port: i32) -> String {
     }
 }
 
+/// A path that begins with a domain: `acme.io/foo`.
+pub fn domain_path(text: &str, path: &Path<'_>, errors: &mut Errors) {
+    if text.is_empty() {
+        return errors.required(path, "");
+    }
+    let parts = text.split_once('/');
+    let Some((domain, rest)) = parts.filter(|(domain, rest)| !domain.is_empty() && !rest.is_empty()) else {
+        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        return errors.invalid(path, text, detail);
+    };
+    errors.problems(path, domain, &names::subdomain(domain));
+    let is_ok = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    if !rest.bytes().all(is_ok) {
+        let detail = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+        errors.invalid(path, rest, detail);
+    }
+}
+
 /// A port number, or the name of one.
 pub fn port_or_name(port: &IntOrString, path: &Path<'_>, errors: &mut Errors) {
     match port {
