@@ -1,6 +1,6 @@
 //! RuntimeClass: what runs a pod's containers.
 
-use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
+use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::api::node::v1::{RuntimeClass, Scheduling};
 use serde_json::Value;
 
@@ -20,12 +20,9 @@ impl Served for RuntimeClass {
     fn validate(&self, old: Option<&Self>, _write: Write, errors: &mut Errors) {
         let path = Path::ROOT.field("handler");
         errors.problems(&path, &self.handler, &names::label(&self.handler));
-        if let Some(overhead) = &self.overhead {
-            let resources = ResourceRequirements {
-                limits: overhead.pod_fixed.clone(),
-                ..ResourceRequirements::default()
-            };
-            resources::container(&resources, None, &Path::ROOT.field("overhead"), errors);
+        let overhead = self.overhead.as_ref();
+        if let Some(fixed) = overhead.and_then(|overhead| overhead.pod_fixed.as_ref()) {
+            resources::overhead(fixed, &Path::ROOT.field("overhead"), errors);
         }
         if let Some(scheduling) = &self.scheduling {
             placement(scheduling, &Path::ROOT.field("scheduling"), errors);

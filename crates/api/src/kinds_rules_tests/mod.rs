@@ -8,6 +8,7 @@ use crate::kind::{Verdict, Write};
 mod paths;
 mod pods;
 mod policies;
+mod quotas;
 mod services;
 mod workloads;
 

@@ -190,6 +190,23 @@ fn the_rest_of_a_spec() {
             vec!["spec.os: Unsupported value: \"x\": supported values: \"linux\", \"windows\""],
         ),
         (json!({ "terminationGracePeriodSeconds": -1 }), vec![]),
+        (
+            json!({ "overhead": { "pods": "1" } }),
+            vec![
+                "spec.overhead.limits[pods]: Invalid value: \"pods\": must be a standard resource for containers",
+            ],
+        ),
+        (
+            json!({ "topologySpreadConstraints": [
+                { "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "minDomains": 1 },
+                { "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "nodeTaintsPolicy": "x" },
+            ] }),
+            vec![
+                "spec.topologySpreadConstraints[0].{topologyKey, whenUnsatisfiable}: Duplicate value: \"{zone, ScheduleAnyway}\"",
+                "spec.topologySpreadConstraints[0].minDomains: Invalid value: 1: can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway",
+                "spec.topologySpreadConstraints[1].nodeTaintsPolicy: Unsupported value: \"x\": supported values: \"Honor\", \"Ignore\"",
+            ],
+        ),
     ] {
         assert_eq!(pod(spec.clone(), json!({})), wanted, "{spec}");
     }

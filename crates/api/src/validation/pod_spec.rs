@@ -1,9 +1,10 @@
 //! Rules for a pod's spec, in a Pod and in a template.
 
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Toleration};
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Toleration, TopologySpreadConstraint};
 
 use super::{
-    Errors, Path, affinity, container, ephemeral, metadata, names, security, values, volume, warnings,
+    Errors, Path, affinity, container, ephemeral, metadata, names, resources, security, selector, values,
+    volume, warnings,
 };
 
 const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
@@ -13,6 +14,8 @@ const PREEMPTION_POLICIES: [&str; 2] = ["Never", "PreemptLowerPriority"];
 const MAX_NAMESERVERS: usize = 3;
 const MAX_SEARCHES: usize = 32;
 const MAX_SEARCH_LIST: usize = 2048;
+const SPREAD_ACTIONS: [&str; 2] = ["DoNotSchedule", "ScheduleAnyway"];
+const INCLUSIONS: [&str; 2] = ["Honor", "Ignore"];
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 /// Checks a template.
@@ -60,19 +63,20 @@ pub fn pod_spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     if let Some(context) = &spec.security_context {
         security::pod(context, spec, &path.field("securityContext"), errors);
     }
-    if let Some(account) = spec
-        .service_account_name
-        .as_deref()
-        .filter(|name| !name.is_empty())
-    {
-        errors.problems(
-            &path.field("serviceAccountName"),
-            account,
-            &names::subdomain(account),
-        );
+    for (field, name) in [
+        ("serviceAccountName", &spec.service_account_name),
+        ("nodeName", &spec.node_name),
+        ("priorityClassName", &spec.priority_class_name),
+    ] {
+        if let Some(name) = name.as_deref().filter(|name| !name.is_empty()) {
+            errors.problems(&path.field(field), name, &names::subdomain(name));
+        }
     }
-    if let Some(node) = spec.node_name.as_deref().filter(|name| !name.is_empty()) {
-        errors.problems(&path.field("nodeName"), node, &names::subdomain(node));
+    if let Some(class) = &spec.runtime_class_name {
+        errors.problems(&path.field("runtimeClassName"), class, &names::subdomain(class));
+    }
+    if let Some(overhead) = &spec.overhead {
+        resources::overhead(overhead, &path.field("overhead"), errors);
     }
     if let Some(seconds) = spec
         .active_deadline_seconds
@@ -233,23 +237,50 @@ pub fn tolerations(tolerations: &[Toleration], path: &Path<'_>, errors: &mut Err
 }
 
 fn spread(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
-    for (index, constraint) in spec.topology_spread_constraints.iter().flatten().enumerate() {
+    let constraints = spec.topology_spread_constraints.as_deref().unwrap_or_default();
+    for (index, constraint) in constraints.iter().enumerate() {
         let path = path.index(index);
+        let (key, action) = (&constraint.topology_key, &constraint.when_unsatisfiable);
         if constraint.max_skew <= 0 {
-            errors.invalid(
-                &path.field("maxSkew"),
-                &constraint.max_skew,
-                "must be greater than zero",
-            );
+            let skew = path.field("maxSkew");
+            errors.invalid(&skew, &constraint.max_skew, "must be greater than zero");
         }
-        if constraint.topology_key.is_empty() {
+        if key.is_empty() {
             errors.required(&path.field("topologyKey"), "can not be empty");
         }
-        let actions = ["DoNotSchedule", "ScheduleAnyway"];
-        errors.one_of(
-            &path.field("whenUnsatisfiable"),
-            Some(&constraint.when_unsatisfiable),
-            &actions,
-        );
+        if !SPREAD_ACTIONS.contains(&action.as_str()) {
+            errors.not_supported(&path.field("whenUnsatisfiable"), action, &SPREAD_ACTIONS);
+        }
+        let mut rest = constraints[index + 1..].iter();
+        if rest.any(|other| other.topology_key == *key && other.when_unsatisfiable == *action) {
+            let both = format!("{{{key}, {action}}}");
+            errors.duplicate(&path.field("{topologyKey, whenUnsatisfiable}"), &both);
+        }
+        min_domains(constraint, &path.field("minDomains"), errors);
+        for (field, policy) in [
+            ("nodeAffinityPolicy", &constraint.node_affinity_policy),
+            ("nodeTaintsPolicy", &constraint.node_taints_policy),
+        ] {
+            if let Some(policy) = policy.as_deref().filter(|policy| !INCLUSIONS.contains(policy)) {
+                errors.not_supported(&path.field(field), policy, &INCLUSIONS);
+            }
+        }
+        if let Some(labels) = &constraint.label_selector {
+            selector::validate(labels, &path.field("labelSelector"), errors);
+        }
+    }
+}
+
+fn min_domains(constraint: &TopologySpreadConstraint, path: &Path<'_>, errors: &mut Errors) {
+    let Some(domains) = constraint.min_domains else {
+        return;
+    };
+    if domains <= 0 {
+        errors.invalid(path, &domains, "must be greater than zero");
+    }
+    let action = &constraint.when_unsatisfiable;
+    if action != "DoNotSchedule" {
+        let detail = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");
+        errors.invalid(path, &domains, &detail);
     }
 }

@@ -72,6 +72,15 @@ pub fn container(
     );
 }
 
+/// Checks what a pod costs besides its containers. Upstream looks at it as at the limits of a container.
+pub fn overhead(amounts: &BTreeMap<String, Quantity>, path: &Path<'_>, errors: &mut Errors) {
+    let resources = ResourceRequirements {
+        limits: Some(amounts.clone()),
+        ..ResourceRequirements::default()
+    };
+    container(&resources, None, path, errors);
+}
+
 fn compare(name: &str, request: &Quantity, limit: &Quantity, path: &Path<'_>, errors: &mut Errors) {
     let (Some(wanted), Some(most)) = (parse(request), parse(limit)) else {
         return;
