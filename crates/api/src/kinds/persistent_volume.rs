@@ -153,8 +153,33 @@ fn validate_spec(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut Erro
     for (source, _) in sources.iter().skip(1) {
         errors.forbidden(&path.field(source), "may not specify more than 1 volume type");
     }
+    // What is wrong with either of several can wait until it is clear which one is meant.
+    if sources.len() == 1 {
+        source(spec, path, errors);
+    }
+    if let Some(class) = spec
+        .storage_class_name
+        .as_deref()
+        .filter(|class| !class.is_empty())
+    {
+        errors.problems(&path.field("storageClassName"), class, &names::subdomain(class));
+    }
+    volume_mode(spec.volume_mode.as_deref(), &path.field("volumeMode"), errors);
+}
+
+fn source(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut Errors) {
     if let Some(host_path) = &spec.host_path {
         volume::host_path(host_path, &path.field("hostPath"), errors);
+    }
+    if let Some(nfs) = &spec.nfs {
+        volume::nfs(nfs, &path.field("nfs"), errors);
+    }
+    if let Some(csi) = &spec.csi {
+        let path = path.field("csi");
+        volume::driver(&csi.driver, &path.field("driver"), errors);
+        if csi.volume_handle.is_empty() {
+            errors.required(&path.field("volumeHandle"), "");
+        }
     }
     if let Some(local) = &spec.local {
         if local.path.is_empty() {
@@ -166,12 +191,4 @@ fn validate_spec(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut Erro
             errors.required(&path.field("nodeAffinity"), "Local volume requires node affinity");
         }
     }
-    if let Some(class) = spec
-        .storage_class_name
-        .as_deref()
-        .filter(|class| !class.is_empty())
-    {
-        errors.problems(&path.field("storageClassName"), class, &names::subdomain(class));
-    }
-    volume_mode(spec.volume_mode.as_deref(), &path.field("volumeMode"), errors);
 }

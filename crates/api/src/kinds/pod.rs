@@ -91,6 +91,8 @@ impl Served for Pod {
         let path = Path::ROOT.field("spec");
         let spec = self.spec.as_ref().unwrap_or(&empty);
         validation::pod_spec::pod_spec(spec, &path, errors);
+        let volumes = spec.volumes.as_deref().unwrap_or_default();
+        validation::volume::images(volumes, &path.field("volumes"), errors);
         // Hardly any pod is changed by a person.
         if old.is_none() {
             warnings::name(&self.metadata, warnings::HOSTNAME, errors);

@@ -107,6 +107,7 @@ fn volumes() {
             json!({ "csi": { "driver": "a.io", "nodePublishSecretRef": {} } }),
             vec!["csi.nodePublishSecretRef.name: Required value"],
         ),
+        (json!({ "image": {} }), vec!["image.reference: Required value"]),
         (
             json!({ "ephemeral": {} }),
             vec!["ephemeral.volumeClaimTemplate: Required value"],

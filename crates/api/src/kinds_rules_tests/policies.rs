@@ -99,6 +99,16 @@ fn volumes_and_claims() {
             "spec: Required value: must specify a volume type",
         ]
     );
+    let both = json!({ "accessModes": ["ReadWriteOnce"], "capacity": { "storage": "-1" }, "hostPath": { "path": "/a" },
+        "local": { "path": "" } });
+    assert_eq!(
+        created("v1", "PersistentVolume", json!({ "spec": both })).1,
+        [
+            "spec.capacity[storage]: Invalid value: -1: must be a valid resource quantity",
+            "spec.capacity[storage]: Invalid value: \"-1\": must be greater than zero",
+            "spec.local: Forbidden: may not specify more than 1 volume type",
+        ]
+    );
     let claim = json!({ "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } });
     let object = good(created("v1", "PersistentVolumeClaim", claim));
     assert_eq!(

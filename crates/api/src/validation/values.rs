@@ -54,7 +54,11 @@ fn endpoint_problems(ip: IpAddr) -> Vec<String> {
     if is_link_local {
         problems.push("may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned());
     }
-    if ip.is_multicast() {
+    let is_local_multicast = match ip {
+        IpAddr::V4(ip) => matches!(ip.octets(), [224, 0, 0, _]),
+        IpAddr::V6(ip) => ip.segments()[0] & 0xff0f == 0xff02,
+    };
+    if is_local_multicast {
         problems.push("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned());
     }
     problems

@@ -71,6 +71,17 @@ pub fn volumes(volumes: &[Volume], path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
+/// Checks what a volume of a pod needs, and one of a template not yet: an image.
+pub fn images(volumes: &[Volume], path: &Path<'_>, errors: &mut Errors) {
+    for (index, volume) in volumes.iter().enumerate() {
+        let image = volume.image.as_ref();
+        if image.is_some_and(|image| image.reference.as_deref().is_none_or(str::is_empty)) {
+            let path = path.index(index);
+            errors.required(&path.field("image.reference"), "");
+        }
+    }
+}
+
 /// Of several sources only the first is looked at.
 fn source(volume: &Volume, path: &Path<'_>, errors: &mut Errors) {
     let mut fields = serde_json::to_value(volume).unwrap_or_default();
@@ -151,7 +162,8 @@ fn only_source(volume: &Volume, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn nfs(source: &NFSVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+/// Checks a share of a server.
+pub fn nfs(source: &NFSVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     if source.server.is_empty() {
         errors.required(&path.field("server"), "");
     }
@@ -164,15 +176,7 @@ fn nfs(source: &NFSVolumeSource, path: &Path<'_>, errors: &mut Errors) {
 }
 
 fn csi(source: &CSIVolumeSource, path: &Path<'_>, errors: &mut Errors) {
-    let driver = path.field("driver");
-    if source.driver.is_empty() {
-        errors.required(&driver, "");
-    }
-    if source.driver.len() > MAX_DRIVER {
-        errors.too_long(&driver, MAX_DRIVER);
-    }
-    let problems = names::subdomain(&source.driver.to_lowercase());
-    errors.problems(&driver, &source.driver, &problems);
+    driver(&source.driver, &path.field("driver"), errors);
     if let Some(secret) = &source.node_publish_secret_ref {
         if secret.name.is_empty() {
             errors.required(&path.field("nodePublishSecretRef.name"), "");
@@ -180,6 +184,17 @@ fn csi(source: &CSIVolumeSource, path: &Path<'_>, errors: &mut Errors) {
             errors.problems(&path.field("name"), &secret.name, &names::subdomain(&secret.name));
         }
     }
+}
+
+/// Checks the name of a driver of volumes.
+pub fn driver(name: &str, path: &Path<'_>, errors: &mut Errors) {
+    if name.is_empty() {
+        errors.required(path, "");
+    }
+    if name.len() > MAX_DRIVER {
+        errors.too_long(path, MAX_DRIVER);
+    }
+    errors.problems(path, name, &names::subdomain(&name.to_lowercase()));
 }
 
 fn ephemeral(source: &EphemeralVolumeSource, path: &Path<'_>, errors: &mut Errors) {
