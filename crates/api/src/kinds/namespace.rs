@@ -82,7 +82,8 @@ impl Served for Namespace {
             } else {
                 "may only be 'Terminating' if `deletionTimestamp` is not empty"
             };
-            errors.invalid(&Path::ROOT.field("status.phase"), phase, detail);
+            // With a capital letter, as upstream.
+            errors.invalid(&Path::ROOT.field("status.Phase"), phase, detail);
         }
     }
 

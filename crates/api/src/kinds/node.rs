@@ -54,7 +54,8 @@ impl Served for Node {
     fn validate(&self, old: Option<&Self>, _write: Write, errors: &mut Errors) {
         let spec = self.spec.clone().unwrap_or_default();
         let path = Path::ROOT.field("spec");
-        let taints = path.field("taints");
+        // Upstream takes them for a part of the metadata.
+        let taints = Path::ROOT.field("metadata.taints");
         let mut seen = Vec::new();
         for (index, taint) in spec.taints.iter().flatten().enumerate() {
             let path = taints.index(index);
@@ -65,7 +66,7 @@ impl Served for Node {
             errors.one_of(&path.field("effect"), Some(&taint.effect), &effects);
             let identity = (&taint.key, &taint.effect);
             if seen.contains(&identity) {
-                errors.duplicate(&path, taint);
+                errors.duplicate_because(&path, taint, "taints must be unique by key and effect pair");
             }
             seen.push(identity);
         }

@@ -278,10 +278,12 @@ fn what_classes_and_nodes_allow() {
             format!("{list}[1].key: Duplicate value: \"zone\""),
         ]
     );
-    let node = json!({ "spec": { "podCIDRs": ["10.0.0.0/8", "x"] } });
+    let taint = json!({ "key": "a", "effect": "NoSchedule" });
+    let node = json!({ "spec": { "podCIDRs": ["10.0.0.0/8", "x"], "taints": [taint, taint] } });
     assert_eq!(
         created("v1", "Node", node).1,
         [
+            "metadata.taints[1]: Duplicate value: {\"effect\":\"NoSchedule\",\"key\":\"a\"}: taints must be unique by key and effect pair",
             "spec.podCIDRs[1]: Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
             "spec.podCIDRs: Invalid value: [\"10.0.0.0/8\",\"x\"]: may specify no more than one CIDR for each IP family",
         ]

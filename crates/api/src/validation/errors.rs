@@ -65,11 +65,13 @@ impl Errors {
 
     /// A value is there twice.
     pub fn duplicate(&mut self, path: &Path<'_>, value: &(impl Serialize + ?Sized)) {
-        self.push(
-            "FieldValueDuplicate",
-            path,
-            format!("Duplicate value: {}", shown(value)),
-        );
+        self.duplicate_because(path, value, "");
+    }
+
+    /// A value is there twice, and there is more to say.
+    pub fn duplicate_because(&mut self, path: &Path<'_>, value: &(impl Serialize + ?Sized), detail: &str) {
+        let message = with_detail(&format!("Duplicate value: {}", shown(value)), detail);
+        self.push("FieldValueDuplicate", path, message);
     }
 
     /// A value names something that does not exist.
