@@ -146,8 +146,7 @@ fn ip_block(block: &IPBlock, path: &Path<'_>, errors: &mut Errors) {
         let path = path.index(index);
         errors.problems(&path, except, &values::cidr(except));
         if values::network(except).is_some_and(|part| !contains(whole, part)) {
-            let detail = format!("must be a strict subset of `cidr`: {:?}", block.cidr);
-            errors.invalid(&path, except, &detail);
+            errors.invalid(&path, except, "must be a strict subset of `cidr`");
         }
     }
 }

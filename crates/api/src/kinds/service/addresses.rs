@@ -92,8 +92,12 @@ fn cluster_ips(list: &[String], is_allocated: bool, path: &Path<'_>, errors: &mu
         return;
     }
     let of_v6: Vec<_> = addresses.iter().map(IpAddr::is_ipv6).collect();
-    if list.len() > 1 && of_v6[..] != [false, true] && of_v6[..] != [true, false] {
-        return errors.invalid(path, list, "may specify no more than one IP for each IP family");
+    let is_mixed = of_v6.contains(&true) && of_v6.contains(&false);
+    if list.len() > 1 && !is_mixed {
+        errors.invalid(path, list, "may specify no more than one IP for each IP family");
+    }
+    if list.len() > 2 || (list.len() > 1 && !is_mixed) {
+        return;
     }
     if let Some(index) = of_v6.iter().position(|is_v6| *is_v6 && is_allocated) {
         errors.invalid(&path.index(index), list, "IPv6 is not configured on this cluster");
