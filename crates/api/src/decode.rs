@@ -4,6 +4,7 @@
 //! dropped and quantities canonical; the paths of unknown fields; or the first field of a wrong type.
 
 mod go_types;
+pub mod syntax;
 
 use k8s_openapi::ByteString;
 use serde::Deserialize;

@@ -73,10 +73,23 @@ impl Amount {
         }
     }
 
+    /// About how much it is: for ratios.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a ratio is printed with six digits")]
+    pub fn as_f64(self) -> f64 {
+        self.nano as f64 / NANO as f64
+    }
+
     /// Whether the amount is above zero.
     #[must_use]
     pub fn is_positive(self) -> bool {
         self.nano > 0
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        self.nano == 0
     }
 
     /// Whether the amount is below zero.

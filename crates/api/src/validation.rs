@@ -4,15 +4,18 @@
 
 pub mod affinity;
 pub mod container;
+pub mod downward;
 pub mod ephemeral;
 pub mod errors;
 pub mod metadata;
+pub mod mounts;
 pub mod names;
 pub mod path;
 pub mod pod_spec;
 pub mod pod_update;
 pub mod probe;
 pub mod resources;
+pub mod security;
 pub mod selector;
 pub mod values;
 pub mod volume;

@@ -11,7 +11,7 @@ use crate::kind::{Subresource, Write};
 use crate::schedule;
 use crate::served::{Row, Served};
 use crate::table::{NONE, age, boolean, column, containers, name, number, or_none, selector, wide};
-use crate::validation::{Errors, Path};
+use crate::validation::{Errors, Path, warnings};
 
 /// A Job's name is the CronJob's with 11 characters more, and is a label of its pods.
 const MAX_NAME: usize = 52;
@@ -53,6 +53,9 @@ impl Served for CronJob {
     fn validate(&self, old: Option<&Self>, write: Write, errors: &mut Errors) {
         if write == Write::Status {
             return;
+        }
+        if old.is_none() {
+            warnings::name(&self.metadata, warnings::POD_NAMES, errors);
         }
         let object_name = self.metadata.name.as_deref().unwrap_or_default();
         if old.is_none() && object_name.len() > MAX_NAME {

@@ -126,10 +126,7 @@ fn count_templates(object: &mut Value, old: Option<&Value>) {
 
 fn validate_spec(spec: &DaemonSetSpec, path: &Path<'_>, errors: &mut Errors) {
     selector::validate(&spec.selector, &path.field("selector"), errors);
-    if selector::is_empty(&spec.selector) {
-        let detail = "empty selector is invalid for daemonset";
-        errors.invalid(&path.field("selector"), &spec.selector, detail);
-    }
+    workload::not_empty("daemonset", &spec.selector, &path.field("selector"), errors);
     let owner = Owner::of("DaemonSet", &spec.selector);
     workload::template(&owner, &spec.template, &path.field("template"), errors);
     for (field, number) in [

@@ -10,7 +10,7 @@ use crate::labels::Selector;
 use crate::served::{Row, Served};
 use crate::table::{age, column, containers, name, number, wide};
 use crate::validation::workload::{self, Owner};
-use crate::validation::{Errors, Path, values};
+use crate::validation::{Errors, Path, values, warnings};
 
 impl Served for Deployment {
     const ROW: Row = Row {
@@ -73,6 +73,9 @@ impl Served for Deployment {
         if write == Write::Status {
             return counts(self, errors);
         }
+        if old.is_none() {
+            warnings::name(&self.metadata, warnings::POD_NAMES, errors);
+        }
         let spec = self.spec.clone().unwrap_or_default();
         let path = Path::ROOT.field("spec");
         deployment_spec(&spec, &path, errors);
@@ -108,7 +111,14 @@ impl Served for Deployment {
 
 fn deployment_spec(spec: &DeploymentSpec, path: &Path<'_>, errors: &mut Errors) {
     errors.non_negative(&path.field("replicas"), spec.replicas.map(i64::from));
-    workload::selector(&spec.selector, &path.field("selector"), errors);
+    let selector = path.field("selector");
+    workload::selector(
+        "deployment",
+        "invalid label selector",
+        &spec.selector,
+        &selector,
+        errors,
+    );
     let owner = Owner::of("ReplicaSet", &spec.selector);
     workload::template(&owner, &spec.template, &path.field("template"), errors);
     strategy(spec, &path.field("strategy"), errors);

@@ -12,6 +12,7 @@ const PATH_TYPES: [&str; 3] = ["Exact", "ImplementationSpecific", "Prefix"];
 /// What no path may have, and what none may end with.
 const BAD_IN_PATH: [&str; 5] = ["//", "/./", "/../", "%2f", "%2F"];
 const BAD_AT_END: [&str; 2] = ["/..", "/."];
+const CLASS: &str = "kubernetes.io/ingress.class";
 /// How many hosts a cell shows.
 const MAX_HOSTS: usize = 3;
 
@@ -46,9 +47,12 @@ impl Served for Ingress {
         }
     }
 
-    fn validate(&self, _old: Option<&Self>, write: Write, errors: &mut Errors) {
+    fn validate(&self, old: Option<&Self>, write: Write, errors: &mut Errors) {
         if write == Write::Status {
             return;
+        }
+        if old.is_none() {
+            annotated_class(self, errors);
         }
         let spec = self.spec.clone().unwrap_or_default();
         let path = Path::ROOT.field("spec");
@@ -88,6 +92,30 @@ impl Served for Ingress {
             if is_encrypted { "80, 443" } else { "80" }.into(),
             age(&self.metadata, now),
         ]
+    }
+}
+
+/// The annotation is older than the field; who makes an Ingress may not have them say different things.
+fn annotated_class(ingress: &Ingress, errors: &mut Errors) {
+    let annotations = ingress.metadata.annotations.as_ref();
+    let Some(annotation) = annotations.and_then(|annotations| annotations.get(CLASS)) else {
+        return;
+    };
+    let path = Path::ROOT.field("annotations");
+    let path = path.field(CLASS);
+    match ingress
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ingress_class_name.as_ref())
+    {
+        None => errors.warn_of(&format!(
+            "annotation {CLASS:?} is deprecated, please use 'spec.ingressClassName' instead"
+        )),
+        Some(class) if class != annotation => {
+            let detail = "must match `ingressClassName` when both are specified";
+            errors.invalid(&path, annotation, detail);
+        }
+        Some(_) => {}
     }
 }
 

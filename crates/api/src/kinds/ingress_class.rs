@@ -7,7 +7,10 @@ use crate::defaults::text;
 use crate::kind::Write;
 use crate::served::{Row, Served};
 use crate::table::{NONE, age, column, name};
-use crate::validation::{Errors, Path, names};
+use crate::validation::{Errors, Path, values};
+
+/// Longest name of a controller.
+const MAX_CONTROLLER: usize = 250;
 
 impl Served for IngressClass {
     const ROW: Row = Row {
@@ -34,19 +37,11 @@ impl Served for IngressClass {
         let spec = self.spec.clone().unwrap_or_default();
         let path = Path::ROOT.field("spec");
         let controller = path.field("controller");
-        match spec.controller.as_deref().unwrap_or_default() {
-            "" => errors.required(&controller, ""),
-            text if text.len() > 250 => errors.too_long(&controller, 250),
-            text => match text.split_once('/') {
-                Some((domain, rest)) if !rest.is_empty() => {
-                    errors.problems(&controller, text, &names::subdomain(domain));
-                }
-                _ => {
-                    let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-                    errors.invalid(&controller, text, detail);
-                }
-            },
+        let text = spec.controller.as_deref().unwrap_or_default();
+        if text.len() > MAX_CONTROLLER {
+            errors.too_long(&controller, MAX_CONTROLLER);
         }
+        values::domain_path(text, &controller, errors);
         if let Some(parameters) = &spec.parameters {
             reference(parameters, &path.field("parameters"), errors);
         }

@@ -1,5 +1,6 @@
 //! Job: pods that run to their end.
 
+mod policies;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use crate::duration;
 use crate::kind::{Subresource, Write};
 use crate::served::{Row, Served};
 use crate::table::{age, column, containers, name, selector, wide};
-use crate::validation::{Errors, Path};
+use crate::validation::{Errors, Path, warnings};
 
 pub(super) use self::rules::job_spec;
 
@@ -99,10 +100,16 @@ impl Served for Job {
         if write == Write::Status {
             return rules::status(self, errors);
         }
+        if old.is_none() {
+            warnings::name(&self.metadata, warnings::POD_NAMES, errors);
+        }
         let path = Path::ROOT.field("spec");
         let spec = self.spec.clone().unwrap_or_default();
         rules::selector(&spec, self.metadata.uid.as_deref().unwrap_or_default(), errors);
         job_spec(&spec, &path, errors);
+        if old.is_none() {
+            rules::hostnames(self, &spec, errors);
+        }
         if let Some(old) = old {
             rules::update(&spec, old, &path, errors);
         }

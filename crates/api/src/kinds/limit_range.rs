@@ -10,7 +10,10 @@ use crate::kind::Write;
 use crate::quantity::Amount;
 use crate::served::{Row, Served};
 use crate::table::{CREATED_AT, column, created_at, name};
-use crate::validation::{Errors, Path, names};
+use crate::validation::{Errors, Path, names, resources};
+
+const TYPES: [&str; 3] = ["Container", "PersistentVolumeClaim", "Pod"];
+const STORAGE: &str = "storage";
 
 type Amounts = Option<BTreeMap<String, Quantity>>;
 
@@ -43,7 +46,13 @@ impl Served for LimitRange {
         for (index, item) in limits.enumerate() {
             let path = path.index(index);
             let type_path = path.field("type");
-            errors.problems(&type_path, &item.type_, &names::qualified_name(&item.type_));
+            let problems = names::qualified_name(&item.type_);
+            errors.problems(&type_path, &item.type_, &problems);
+            let is_standard = TYPES.contains(&item.type_.as_str()) || item.type_.contains('/');
+            if problems.is_empty() && !is_standard {
+                let detail = "must be a standard limit type or fully qualified";
+                errors.invalid(&type_path, &item.type_, detail);
+            }
             if seen.contains(&&item.type_) {
                 errors.duplicate(&type_path, &item.type_);
             }
@@ -65,47 +74,95 @@ fn fill(amounts: &mut Amounts, from: &Amounts) {
 }
 
 fn validate_item(item: &LimitRangeItem, path: &Path<'_>, errors: &mut Errors) {
-    if item.type_ == "Pod" {
-        for (field, amounts) in [
-            ("default", &item.default),
-            ("defaultRequest", &item.default_request),
-        ] {
+    let is_pod = item.type_ == "Pod";
+    for (field, amounts, is_default) in [
+        ("max", &item.max, false),
+        ("min", &item.min, false),
+        ("default", &item.default, true),
+        ("defaultRequest", &item.default_request, true),
+        ("maxLimitRequestRatio", &item.max_limit_request_ratio, false),
+    ] {
+        let path = path.field(field);
+        if is_pod && is_default {
             if amounts.iter().flatten().next().is_some() {
-                let detail = "may not be specified when `type` is 'Pod'";
-                errors.forbidden(&path.field(field), detail);
+                errors.forbidden(&path, "may not be specified when `type` is 'Pod'");
+            }
+            continue;
+        }
+        for (resource, _) in amounts.iter().flatten() {
+            if matches!(item.type_.as_str(), "Pod" | "Container") {
+                resources::container_name(resource, &path.key(resource), errors);
+            } else {
+                resources::name(resource, &path.key(resource), errors);
             }
         }
     }
-    // From the least to the greatest; no pair may be the wrong way round.
-    let ordered = [
-        ("min", "min", &item.min),
-        ("defaultRequest", "default request", &item.default_request),
-        ("default", "default limit", &item.default),
-        ("max", "max", &item.max),
-    ];
-    for (at, (field, low_name, low)) in ordered.iter().enumerate() {
-        for (_, high_name, high) in &ordered[at + 1..] {
-            for (resource, low) in low.iter().flatten() {
-                let Some(high) = high.as_ref().and_then(|high| high.get(resource)) else {
-                    continue;
-                };
-                if parse(low) > parse(high) {
-                    let detail = format!(
-                        "{low_name} value {} is greater than {high_name} value {}",
-                        low.0, high.0
-                    );
-                    errors.invalid(&path.field(field).key(resource), &low.0, &detail);
-                }
+    if item.type_ == "PersistentVolumeClaim" && of(&item.min, STORAGE).or(of(&item.max, STORAGE)).is_none() {
+        let detail = "either minimum or maximum storage value is required, but neither was provided";
+        errors.required(&path.field("limits"), detail);
+    }
+    ordered(item, path, errors);
+    ratios(item, &path.field("maxLimitRequestRatio"), errors);
+}
+
+/// From the least to the greatest; no pair may be the wrong way round. Each pair has its own field and value to blame.
+fn ordered(item: &LimitRangeItem, path: &Path<'_>, errors: &mut Errors) {
+    let (min, max) = (("min", &item.min), ("max", &item.max));
+    let (mut request, mut limit) = (
+        ("default request", &item.default_request),
+        ("default", &item.default),
+    );
+    if item.type_ == "Pod" {
+        (request.1, limit.1) = (&None, &None);
+    }
+    let (blame_low, blame_high) = (true, false);
+    for (low, high, field, blamed) in [
+        (min, max, "min", blame_low),
+        (min, request, "defaultRequest", blame_high),
+        (request, max, "defaultRequest", blame_low),
+        (request, ("default limit", limit.1), "defaultRequest", blame_low),
+        (min, limit, "default", blame_low),
+        (limit, max, "default", blame_high),
+    ] {
+        let ((low_name, low), (high_name, high)) = (low, high);
+        for (resource, low) in low.iter().flatten() {
+            let Some(high) = high.as_ref().and_then(|high| high.get(resource)) else {
+                continue;
+            };
+            if parse(low) > parse(high) {
+                let detail = format!(
+                    "{low_name} value {} is greater than {high_name} value {}",
+                    low.0, high.0
+                );
+                let shown = if blamed == blame_low { low } else { high };
+                errors.invalid(&path.field(field).key(resource), &shown.0, &detail);
             }
         }
     }
-    let path = path.field("maxLimitRequestRatio");
+}
+
+/// How many times a request a limit may be: at least one, and not more than the least and the greatest allow.
+fn ratios(item: &LimitRangeItem, path: &Path<'_>, errors: &mut Errors) {
     for (resource, ratio) in item.max_limit_request_ratio.iter().flatten() {
-        if parse(ratio) < Some(Amount::from_milli(1000)) {
+        let path = path.key(resource);
+        let Some(amount) = parse(ratio) else { continue };
+        if amount < Amount::from_milli(1000) {
             let detail = format!("ratio {} is less than 1", ratio.0);
-            errors.invalid(&path.key(resource), &ratio.0, &detail);
+            errors.invalid(&path, &ratio.0, &detail);
+        }
+        let (Some(min), Some(max)) = (of(&item.min, resource), of(&item.max, resource)) else {
+            continue;
+        };
+        let most = max.as_f64() / min.as_f64();
+        if amount.as_f64() > most {
+            let detail = format!("ratio {} is greater than max/min = {most:.6}", ratio.0);
+            errors.invalid(&path, &ratio.0, &detail);
         }
     }
+}
+
+fn of(amounts: &Amounts, resource: &str) -> Option<Amount> {
+    parse(amounts.as_ref()?.get(resource)?)
 }
 
 fn parse(quantity: &Quantity) -> Option<Amount> {

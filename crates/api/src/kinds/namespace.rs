@@ -13,6 +13,8 @@ use crate::validation::{Errors, Path, names};
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// Keeps a namespace until its content is gone.
 const FINALIZER: &str = "kubernetes";
+/// Finalizers without a domain.
+const STANDARD: [&str; 3] = [FINALIZER, "foregroundDeletion", "orphan"];
 
 impl Served for Namespace {
     const ROW: Row = Row {
@@ -59,6 +61,10 @@ impl Served for Namespace {
         let path = path.field("finalizers");
         for (index, finalizer) in finalizers.iter().enumerate() {
             errors.problems(&path.index(index), finalizer, &names::qualified_name(finalizer));
+            if !finalizer.contains('/') && !STANDARD.contains(&finalizer.as_str()) {
+                let detail = "name is neither a standard finalizer name nor is it fully qualified";
+                errors.invalid(&path.index(index), finalizer, detail);
+            }
         }
         let phase = self
             .status
@@ -76,7 +82,8 @@ impl Served for Namespace {
             } else {
                 "may only be 'Terminating' if `deletionTimestamp` is not empty"
             };
-            errors.invalid(&Path::ROOT.field("status.phase"), phase, detail);
+            // With a capital letter, as upstream.
+            errors.invalid(&Path::ROOT.field("status.Phase"), phase, detail);
         }
     }
 

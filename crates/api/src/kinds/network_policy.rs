@@ -1,7 +1,5 @@
 //! NetworkPolicy: who may talk to whom.
 
-use std::net::IpAddr;
-
 use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
@@ -136,38 +134,21 @@ fn peers(peers: &[NetworkPolicyPeer], path: &Path<'_>, errors: &mut Errors) {
 }
 
 fn ip_block(block: &IPBlock, path: &Path<'_>, errors: &mut Errors) {
-    let bad = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
     let cidr = path.field("cidr");
     if block.cidr.is_empty() {
         return errors.required(&cidr, "");
     }
-    let whole = network(&block.cidr);
-    if whole.is_none() {
-        return errors.invalid(&cidr, &block.cidr, bad);
-    }
+    let whole = values::network(&block.cidr);
+    errors.problems(&cidr, &block.cidr, &values::cidr(&block.cidr));
+    let Some(whole) = whole else { return };
     let path = path.field("except");
     for (index, except) in block.except.iter().flatten().enumerate() {
         let path = path.index(index);
-        match (network(except), whole) {
-            (None, _) => errors.invalid(&path, except, bad),
-            (Some(part), Some(whole)) if !contains(whole, part) => {
-                let detail = format!("must be a strict subset of `cidr`: {:?}", block.cidr);
-                errors.invalid(&path, except, &detail);
-            }
-            _ => {}
+        errors.problems(&path, except, &values::cidr(except));
+        if values::network(except).is_some_and(|part| !contains(whole, part)) {
+            errors.invalid(&path, except, "must be a strict subset of `cidr`");
         }
     }
-}
-
-/// Address bits, from the left, and how many of them count.
-fn network(cidr: &str) -> Option<(bool, u128, u8)> {
-    let (address, length) = cidr.split_once('/')?;
-    let length: u8 = length.parse().ok()?;
-    let (is_v4, bits) = match address.parse().ok()? {
-        IpAddr::V4(ip) => (true, u128::from(u32::from(ip)) << 96),
-        IpAddr::V6(ip) => (false, u128::from(ip)),
-    };
-    (length <= if is_v4 { 32 } else { 128 }).then_some((is_v4, bits, length))
 }
 
 /// Whether the second network is a part of the first, and not all of it.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::kind::{Subresource, Write};
 use crate::served::{Row, Served};
 use crate::table::{NONE, age, column, name, or_none, wide};
-use crate::validation::{Errors, Path, names};
+use crate::validation::{Errors, Path, names, values};
 
 /// Prefix of the labels that name a node's roles.
 const ROLE: &str = "node-role.kubernetes.io/";
@@ -54,7 +54,8 @@ impl Served for Node {
     fn validate(&self, old: Option<&Self>, _write: Write, errors: &mut Errors) {
         let spec = self.spec.clone().unwrap_or_default();
         let path = Path::ROOT.field("spec");
-        let taints = path.field("taints");
+        // Upstream takes them for a part of the metadata.
+        let taints = Path::ROOT.field("metadata.taints");
         let mut seen = Vec::new();
         for (index, taint) in spec.taints.iter().flatten().enumerate() {
             let path = taints.index(index);
@@ -65,12 +66,13 @@ impl Served for Node {
             errors.one_of(&path.field("effect"), Some(&taint.effect), &effects);
             let identity = (&taint.key, &taint.effect);
             if seen.contains(&identity) {
-                errors.duplicate(&path, taint);
+                errors.duplicate_because(&path, taint, "taints must be unique by key and effect pair");
             }
             seen.push(identity);
         }
         let Some(old) = old.and_then(|old| old.spec.as_ref()) else {
-            return;
+            let cidrs = spec.pod_cidrs.as_deref().unwrap_or_default();
+            return pod_cidrs(cidrs, &path.field("podCIDRs"), errors);
         };
         if old.pod_cidrs.is_some() && old.pod_cidrs != spec.pod_cidrs {
             errors.forbidden(
@@ -165,6 +167,27 @@ fn unknown(text: &str) -> String {
         "<unknown>".to_owned()
     } else {
         text.to_owned()
+    }
+}
+
+/// At most one of each family.
+fn pod_cidrs(cidrs: &[String], path: &Path<'_>, errors: &mut Errors) {
+    for (index, cidr) in cidrs.iter().enumerate() {
+        errors.problems(&path.index(index), cidr, &values::cidr(cidr));
+    }
+    let is_v4 = |cidr: &String| values::network(cidr).map(|(is_v4, ..)| is_v4);
+    let families: Vec<_> = cidrs.iter().filter_map(is_v4).collect();
+    if cidrs.len() > 1 && families[..] != [true, false] && families[..] != [false, true] {
+        errors.invalid(
+            path,
+            cidrs,
+            "may specify no more than one CIDR for each IP family",
+        );
+    }
+    for (index, cidr) in cidrs.iter().enumerate() {
+        if cidrs[..index].contains(cidr) {
+            errors.duplicate(&path.index(index), cidr);
+        }
     }
 }
 

@@ -124,22 +124,28 @@ fn validate_spec(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut Erro
     let capacity_path = path.field("capacity");
     if capacity.is_empty() {
         errors.required(&capacity_path, "");
-    } else if capacity.len() > 1 || !capacity.contains_key("storage") {
-        let shown = json!(capacity).to_string();
-        errors.not_supported(&capacity_path, &shown, &["storage"]);
     }
-    for (resource, amount) in &capacity {
-        if !amount.0.parse::<Amount>().is_ok_and(Amount::is_positive) {
-            errors.invalid(
-                &capacity_path.key(resource),
-                &amount.0,
-                "must be greater than zero",
-            );
+    if capacity.len() != 1 || !capacity.contains_key("storage") {
+        errors.not_supported(&capacity_path, &spec.capacity, &["storage"]);
+    }
+    for (resource, quantity) in &capacity {
+        let path = capacity_path.key(resource);
+        let amount = quantity.0.parse::<Amount>().ok();
+        if let Some(negative) = amount.filter(|amount| amount.is_negative()) {
+            errors.invalid(&path, &negative.value(), "must be a valid resource quantity");
+        }
+        if !amount.is_some_and(Amount::is_positive) {
+            errors.invalid(&path, &quantity.0, "must be greater than zero");
         }
     }
     let policies = ["Delete", "Recycle", "Retain"];
     let policy = spec.persistent_volume_reclaim_policy.as_deref();
-    errors.one_of(&path.field("persistentVolumeReclaimPolicy"), policy, &policies);
+    let policy_path = path.field("persistentVolumeReclaimPolicy");
+    errors.one_of(&policy_path, policy, &policies);
+    if policy == Some("Recycle") {
+        let why = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";
+        errors.warn(&policy_path, why);
+    }
     let sources = sources(spec);
     if sources.is_empty() {
         errors.required(path, "must specify a volume type");
@@ -147,8 +153,33 @@ fn validate_spec(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut Erro
     for (source, _) in sources.iter().skip(1) {
         errors.forbidden(&path.field(source), "may not specify more than 1 volume type");
     }
+    // What is wrong with either of several can wait until it is clear which one is meant.
+    if sources.len() == 1 {
+        source(spec, path, errors);
+    }
+    if let Some(class) = spec
+        .storage_class_name
+        .as_deref()
+        .filter(|class| !class.is_empty())
+    {
+        errors.problems(&path.field("storageClassName"), class, &names::subdomain(class));
+    }
+    volume_mode(spec.volume_mode.as_deref(), &path.field("volumeMode"), errors);
+}
+
+fn source(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut Errors) {
     if let Some(host_path) = &spec.host_path {
         volume::host_path(host_path, &path.field("hostPath"), errors);
+    }
+    if let Some(nfs) = &spec.nfs {
+        volume::nfs(nfs, &path.field("nfs"), errors);
+    }
+    if let Some(csi) = &spec.csi {
+        let path = path.field("csi");
+        volume::driver(&csi.driver, &path.field("driver"), errors);
+        if csi.volume_handle.is_empty() {
+            errors.required(&path.field("volumeHandle"), "");
+        }
     }
     if let Some(local) = &spec.local {
         if local.path.is_empty() {
@@ -160,12 +191,4 @@ fn validate_spec(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut Erro
             errors.required(&path.field("nodeAffinity"), "Local volume requires node affinity");
         }
     }
-    if let Some(class) = spec
-        .storage_class_name
-        .as_deref()
-        .filter(|class| !class.is_empty())
-    {
-        errors.problems(&path.field("storageClassName"), class, &names::subdomain(class));
-    }
-    volume_mode(spec.volume_mode.as_deref(), &path.field("volumeMode"), errors);
 }

@@ -105,7 +105,8 @@ fn requested(spec: &PersistentVolumeClaimSpec) -> Option<Amount> {
     requests.get("storage")?.0.parse().ok()
 }
 
-fn validate_spec(spec: &PersistentVolumeClaimSpec, path: &Path<'_>, errors: &mut Errors) {
+/// Checks the spec of a claim, and of a template of claims.
+pub(crate) fn validate_spec(spec: &PersistentVolumeClaimSpec, path: &Path<'_>, errors: &mut Errors) {
     let modes = spec.access_modes.as_deref().unwrap_or_default();
     let missing = "at least 1 access mode is required";
     access_modes(modes, missing, &path.field("accessModes"), errors);

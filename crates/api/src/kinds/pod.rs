@@ -9,7 +9,7 @@ use crate::pods;
 use crate::prepare::set;
 use crate::served::{Row, Served};
 use crate::table::{self, column, wide};
-use crate::validation::{self, Errors, Path};
+use crate::validation::{self, Errors, Path, warnings};
 
 /// Taints of nodes that have gone silent. Pods put up with them for a while, so that a short silence moves nothing.
 const TOLERATED: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
@@ -91,9 +91,12 @@ impl Served for Pod {
         let path = Path::ROOT.field("spec");
         let spec = self.spec.as_ref().unwrap_or(&empty);
         validation::pod_spec::pod_spec(spec, &path, errors);
+        let volumes = spec.volumes.as_deref().unwrap_or_default();
+        validation::volume::images(volumes, &path.field("volumes"), errors);
         // Hardly any pod is changed by a person.
         if old.is_none() {
-            validation::warnings::pod_spec(spec, &path, errors);
+            warnings::name(&self.metadata, warnings::HOSTNAME, errors);
+            warnings::pod_spec(spec, &path, errors);
         }
         if old.is_none() && spec.ephemeral_containers.iter().flatten().next().is_some() {
             errors.forbidden(&path.field("ephemeralContainers"), "cannot be set on create");

@@ -37,7 +37,6 @@ impl Served for PriorityClass {
             column("PreemptionPolicy"),
         ],
         generation: true,
-        inert: true,
         ..Row::CLUSTER
     };
 
@@ -49,14 +48,14 @@ impl Served for PriorityClass {
     fn validate(&self, old: Option<&Self>, _write: Write, errors: &mut Errors) {
         let value = self.value.unwrap_or(0);
         let class = self.metadata.name.as_deref().unwrap_or_default();
-        let is_system = SYSTEM
-            .iter()
-            .any(|(name, system_value, _)| *name == class && *system_value == value);
-        if class.starts_with("system-") && !is_system {
-            let detail = "priority class names with 'system-' prefix are reserved for system use only";
-            errors.forbidden(&Path::ROOT.field("metadata").field("name"), detail);
-        }
-        if value > HIGHEST && !is_system {
+        if class.starts_with("system-") {
+            if let Err(why) = known(class, value, self.global_default.unwrap_or(false)) {
+                let detail = format!(
+                    "priority class names with 'system-' prefix are reserved for system use only. error: {why}"
+                );
+                errors.forbidden(&Path::ROOT.field("metadata.name"), &detail);
+            }
+        } else if value > HIGHEST {
             let detail = format!("maximum allowed value of a user defined priority is {HIGHEST}");
             errors.forbidden(&Path::ROOT.field("value"), &detail);
         }
@@ -78,5 +77,17 @@ impl Served for PriorityClass {
             age(&self.metadata, now),
             self.preemption_policy.clone().into(),
         ]
+    }
+}
+
+/// Whether a class is one of those that every cluster has, or else why not.
+fn known(class: &str, value: i32, is_default: bool) -> Result<(), String> {
+    match SYSTEM.iter().find(|(name, ..)| *name == class) {
+        None => Err(format!("{class} is not a known system priority class")),
+        Some((_, wanted, _)) if *wanted != value => {
+            Err(format!("value of {class} PriorityClass must be {wanted}"))
+        }
+        Some(_) if is_default => Err(format!("globalDefault of {class} PriorityClass must be false")),
+        Some(_) => Ok(()),
     }
 }

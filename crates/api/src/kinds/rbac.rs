@@ -9,7 +9,7 @@ use crate::defaults::text;
 use crate::kind::{NameRule, Write};
 use crate::served::{Row, Served};
 use crate::table::{CREATED_AT, age, column, created_at, name, wide};
-use crate::validation::{self, Errors, Path};
+use crate::validation::{self, Errors, Path, names};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -88,7 +88,7 @@ impl Served for RoleBinding {
     fn validate(&self, old: Option<&Self>, _write: Write, errors: &mut Errors) {
         let kinds = ["Role", "ClusterRole"];
         role_ref(&self.role_ref, old.map(|old| &old.role_ref), &kinds, errors);
-        subjects(self.subjects.as_deref().unwrap_or_default(), errors);
+        subjects(self.subjects.as_deref().unwrap_or_default(), true, errors);
     }
 
     fn cells(&self, now: i64) -> Vec<Value> {
@@ -113,7 +113,7 @@ impl Served for ClusterRoleBinding {
     fn validate(&self, old: Option<&Self>, _write: Write, errors: &mut Errors) {
         let old = old.map(|old| &old.role_ref);
         role_ref(&self.role_ref, old, &["ClusterRole"], errors);
-        subjects(self.subjects.as_deref().unwrap_or_default(), errors);
+        subjects(self.subjects.as_deref().unwrap_or_default(), false, errors);
     }
 
     fn cells(&self, now: i64) -> Vec<Value> {
@@ -193,31 +193,45 @@ fn role_ref(role: &RoleRef, old: Option<&RoleRef>, kinds: &[&str], errors: &mut 
     }
     if role.name.is_empty() {
         errors.required(&path.field("name"), "");
+    } else {
+        errors.problems(&path.field("name"), &role.name, &names::path_segment(&role.name));
     }
     if old.is_some_and(|old| old != role) {
         errors.invalid(&path, role, "cannot change roleRef");
     }
 }
 
-fn subjects(subjects: &[Subject], errors: &mut Errors) {
+/// Within a namespace an account may come without one: it is of the same.
+fn subjects(subjects: &[Subject], is_namespaced: bool, errors: &mut Errors) {
     let path = Path::ROOT.field("subjects");
     for (index, subject) in subjects.iter().enumerate() {
         let path = path.index(index);
+        let name_path = path.field("name");
         if subject.name.is_empty() {
-            errors.required(&path.field("name"), "");
+            errors.required(&name_path, "");
         }
         let group = subject.api_group.as_deref().unwrap_or_default();
         match subject.kind.as_str() {
             "ServiceAccount" => {
+                if !subject.name.is_empty() {
+                    errors.problems(&name_path, &subject.name, &names::subdomain(&subject.name));
+                }
                 if !group.is_empty() {
                     errors.not_supported(&path.field("apiGroup"), group, &[""]);
                 }
-                if subject.namespace.as_deref().is_none_or(str::is_empty) {
+                if !is_namespaced && subject.namespace.as_deref().is_none_or(str::is_empty) {
                     errors.required(&path.field("namespace"), "");
                 }
             }
-            "User" | "Group" if group == GROUP => {}
-            "User" | "Group" => errors.not_supported(&path.field("apiGroup"), group, &[GROUP]),
+            kind @ ("User" | "Group") => {
+                if subject.name.is_empty() {
+                    let detail = format!("{} name cannot be empty", kind.to_lowercase());
+                    errors.invalid(&name_path, "", &detail);
+                }
+                if group != GROUP {
+                    errors.not_supported(&path.field("apiGroup"), group, &[GROUP]);
+                }
+            }
             other => {
                 let kinds = ["ServiceAccount", "User", "Group"];
                 errors.not_supported(&path.field("kind"), other, &kinds);

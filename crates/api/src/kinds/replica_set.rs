@@ -9,7 +9,7 @@ use crate::prepare::set;
 use crate::served::{Row, Served};
 use crate::table::{age, column, containers, name, number, selector, wide};
 use crate::validation::workload::{self, Owner};
-use crate::validation::{Errors, Path};
+use crate::validation::{Errors, Path, warnings};
 
 impl Served for ReplicaSet {
     const ROW: Row = Row {
@@ -50,6 +50,9 @@ impl Served for ReplicaSet {
         if write == Write::Status {
             return counts(self, errors);
         }
+        if old.is_none() {
+            warnings::name(&self.metadata, warnings::POD_NAMES, errors);
+        }
         let spec = self.spec.clone().unwrap_or_default();
         let path = Path::ROOT.field("spec");
         errors.non_negative(&path.field("replicas"), spec.replicas.map(i64::from));
@@ -57,7 +60,15 @@ impl Served for ReplicaSet {
             &path.field("minReadySeconds"),
             spec.min_ready_seconds.map(i64::from),
         );
-        workload::selector(&spec.selector, &path.field("selector"), errors);
+        let selector_path = path.field("selector");
+        // Upstream calls it a deployment here.
+        workload::selector(
+            "deployment",
+            "invalid label selector",
+            &spec.selector,
+            &selector_path,
+            errors,
+        );
         let owner = Owner::of("ReplicaSet", &spec.selector);
         match &spec.template {
             None => errors.required(&path.field("template"), ""),

@@ -10,7 +10,7 @@ use crate::prepare::set;
 use crate::served::{Row, Served};
 use crate::table::{age, column, containers, labels, name, number, wide};
 use crate::validation::workload::{self, Owner};
-use crate::validation::{Errors, Path, metadata};
+use crate::validation::{Errors, Path, metadata, warnings};
 
 impl Served for ReplicationController {
     const ROW: Row = Row {
@@ -60,9 +60,12 @@ impl Served for ReplicationController {
         }
     }
 
-    fn validate(&self, _old: Option<&Self>, write: Write, errors: &mut Errors) {
+    fn validate(&self, old: Option<&Self>, write: Write, errors: &mut Errors) {
         if write == Write::Status {
             return counts(self, errors);
+        }
+        if old.is_none() {
+            warnings::name(&self.metadata, warnings::POD_NAMES, errors);
         }
         let spec = self.spec.clone().unwrap_or_default();
         let path = Path::ROOT.field("spec");

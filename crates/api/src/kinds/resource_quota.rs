@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec};
+use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ScopeSelector};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value;
 
 use crate::kind::{Subresource, Write};
-use crate::quantity::Amount;
 use crate::served::{Row, Served};
 use crate::table::{age, column, name};
-use crate::validation::{Errors, Path, names};
+use crate::validation::{Errors, Path, resources};
 
 const SCOPES: [&str; 7] = [
     "BestEffort",
@@ -21,31 +20,24 @@ const SCOPES: [&str; 7] = [
     "Terminating",
     "VolumeAttributesClass",
 ];
-/// Resources that come in whole pieces.
-const COUNTED: [&str; 9] = [
-    "configmaps",
-    "persistentvolumeclaims",
-    "pods",
-    "replicationcontrollers",
-    "resourcequotas",
-    "secrets",
-    "services",
-    "services.loadbalancers",
-    "services.nodeports",
+
+/// Scopes that a pod is in or not, whatever their values.
+const PLAIN_SCOPES: [&str; 5] = [
+    "BestEffort",
+    "CrossNamespacePodAffinity",
+    "NotBestEffort",
+    "NotTerminating",
+    "Terminating",
 ];
-/// Other resources whose names have no domain.
-const MEASURED: [&str; 10] = [
+const COMPUTE: [&str; 6] = [
     "cpu",
-    "ephemeral-storage",
     "limits.cpu",
-    "limits.ephemeral-storage",
     "limits.memory",
     "memory",
     "requests.cpu",
-    "requests.ephemeral-storage",
     "requests.memory",
-    "requests.storage",
 ];
+const UNFIT: &str = "unsupported scope applied to resource";
 
 impl Served for ResourceQuota {
     const ROW: Row = Row {
@@ -104,38 +96,89 @@ impl Served for ResourceQuota {
 fn amounts(amounts: Option<&BTreeMap<String, Quantity>>, path: &Path<'_>, errors: &mut Errors) {
     for (resource, quantity) in amounts.into_iter().flatten() {
         let path = path.key(resource);
-        errors.problems(&path, resource, &names::qualified_name(resource));
-        let is_counted = COUNTED.contains(&resource.as_str()) || resource.starts_with("count/");
-        let is_known = is_counted
-            || MEASURED.contains(&resource.as_str())
-            || resource.contains('/')
-            || resource.contains("hugepages-");
-        if !is_known {
-            errors.invalid(&path, resource, "must be a standard resource for quotas");
-        }
-        match quantity.0.parse::<Amount>() {
-            Ok(amount) if amount.is_negative() => {
-                errors.invalid(&path, &quantity.0, "must be greater than or equal to 0");
-            }
-            Ok(amount) if is_counted && !amount.is_whole() => {
-                errors.invalid(&path, &quantity.0, "must be an integer");
-            }
-            Ok(_) => {}
-            Err(_) => errors.invalid(&path, &quantity.0, crate::quantity::WRONG_FORM),
-        }
+        resources::quota_name(resource, &path, errors);
+        resources::amount(resource, quantity, &path, errors);
     }
 }
 
 fn scopes(spec: &ResourceQuotaSpec, path: &Path<'_>, errors: &mut Errors) {
-    let path = path.field("scopes");
-    let scopes = spec.scopes.clone().unwrap_or_default();
-    for scope in &scopes {
+    let scopes = spec.scopes.as_deref().unwrap_or_default();
+    let scopes_path = path.field("scopes");
+    for scope in scopes {
         if !SCOPES.contains(&scope.as_str()) {
-            errors.invalid(&path, &scopes, "unsupported scope");
+            errors.invalid(&scopes_path, scopes, "unsupported scope");
+        }
+        for _ in misfits(spec, scope) {
+            errors.invalid(&scopes_path, scopes, UNFIT);
         }
     }
-    let has = |scope: &str| scopes.iter().any(|other| other == scope);
-    if (has("BestEffort") && has("NotBestEffort")) || (has("Terminating") && has("NotTerminating")) {
-        errors.invalid(&path, &scopes, "conflicting scopes");
+    if conflict(scopes) {
+        errors.invalid(&scopes_path, scopes, "conflicting scopes");
     }
+    if let Some(selector) = &spec.scope_selector {
+        let path = path.field("scopeSelector");
+        scope_selector(spec, selector, &path.field("matchExpressions"), errors);
+    }
+}
+
+/// Upstream gives the place of the list, and names the constants of its own code.
+fn scope_selector(spec: &ResourceQuotaSpec, selector: &ScopeSelector, path: &Path<'_>, errors: &mut Errors) {
+    let expressions = selector.match_expressions.as_deref().unwrap_or_default();
+    for expression in expressions {
+        let scope = expression.scope_name.as_str();
+        let operator = expression.operator.as_str();
+        if !SCOPES.contains(&scope) {
+            errors.invalid(&path.field("scopeName"), scope, "unsupported scope");
+        }
+        for _ in misfits(spec, scope) {
+            errors.invalid(path, selector, UNFIT);
+        }
+        if PLAIN_SCOPES.contains(&scope) && operator != "Exists" {
+            let detail = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+            errors.invalid(&path.field("operator"), operator, detail);
+        }
+        let values = expression.values.as_deref().unwrap_or_default();
+        match operator {
+            "In" | "NotIn" if values.is_empty() => {
+                let detail =
+                    "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
+                errors.required(&path.field("values"), detail);
+            }
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                let detail =
+                    "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+                errors.invalid(&path.field("values"), values, detail);
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.invalid(&path.field("operator"), other, "not a valid selector operator"),
+        }
+    }
+    let scopes: Vec<_> = expressions
+        .iter()
+        .map(|expression| expression.scope_name.clone())
+        .collect();
+    if conflict(&scopes) {
+        let shown = spec.scopes.as_deref().unwrap_or_default();
+        errors.invalid(path, shown, "conflicting scopes");
+    }
+}
+
+fn conflict(scopes: &[String]) -> bool {
+    let has = |scope: &str| scopes.iter().any(|other| other == scope);
+    (has("BestEffort") && has("NotBestEffort")) || (has("Terminating") && has("NotTerminating"))
+}
+
+/// Standard resources of the quota that no pod of the scope has.
+fn misfits<'a>(spec: &'a ResourceQuotaSpec, scope: &str) -> impl Iterator<Item = &'a String> {
+    let fits: fn(&str) -> bool = match scope {
+        "BestEffort" => |name| name == "pods",
+        "Terminating"
+        | "NotTerminating"
+        | "NotBestEffort"
+        | "PriorityClass"
+        | "CrossNamespacePodAffinity" => |name| name == "pods" || COMPUTE.contains(&name),
+        _ => |_| true,
+    };
+    let names = spec.hard.iter().flat_map(|hard| hard.keys());
+    names.filter(move |name| resources::is_of_quotas(name) && !fits(name))
 }

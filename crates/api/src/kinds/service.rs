@@ -11,8 +11,11 @@ use crate::served::{Row, Served};
 use crate::table::{NONE, age, column, name, or_none, wide};
 use crate::validation::Errors;
 
+mod addresses;
 mod allocated;
+mod balancer;
 mod rules;
+mod warnings;
 
 /// Seconds that a client sticks to its pod with `sessionAffinity: ClientIP`.
 const AFFINITY_TIMEOUT: i32 = 10_800;
@@ -61,7 +64,10 @@ impl Served for Service {
             }
         }
         if let Some(ip) = spec.cluster_ip.clone().filter(|ip| !ip.is_empty()) {
-            spec.cluster_ips.get_or_insert_with(|| vec![ip]);
+            let addresses = spec.cluster_ips.get_or_insert_default();
+            if addresses.is_empty() {
+                addresses.push(ip);
+            }
         }
         defaults_by_type(spec);
         self.status

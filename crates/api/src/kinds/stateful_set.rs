@@ -9,7 +9,7 @@ use crate::prepare::set;
 use crate::served::{Row, Served};
 use crate::table::{age, column, containers, name, wide};
 use crate::validation::workload::{self, Owner};
-use crate::validation::{Errors, Path, selector, values};
+use crate::validation::{Errors, Path, values};
 
 const FIXED: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
 
@@ -140,11 +140,8 @@ fn validate_spec(spec: &StatefulSetSpec, path: &Path<'_>, errors: &mut Errors) {
     ] {
         errors.non_negative(&path.field(field), number.map(i64::from));
     }
-    selector::validate(&spec.selector, &path.field("selector"), errors);
-    if selector::is_empty(&spec.selector) {
-        let detail = "empty selector is invalid for statefulset";
-        errors.invalid(&path.field("selector"), &spec.selector, detail);
-    }
+    let selector = path.field("selector");
+    workload::selector("statefulset", "", &spec.selector, &selector, errors);
     let owner = Owner::of("StatefulSet", &spec.selector);
     workload::template(&owner, &spec.template, &path.field("template"), errors);
 }

@@ -34,7 +34,6 @@ impl Served for StorageClass {
             boolean("AllowVolumeExpansion"),
             column("Age"),
         ],
-        inert: true,
         ..Row::CLUSTER
     };
 
@@ -53,7 +52,7 @@ impl Served for StorageClass {
         }
         for (name, _) in self.parameters.iter().flatten() {
             if name.is_empty() {
-                let detail = "field can not be empty";
+                let detail = "field can not be empty.";
                 errors.invalid(&Path::ROOT.field("parameters"), name, detail);
             }
         }
@@ -62,6 +61,7 @@ impl Served for StorageClass {
         let mode = self.volume_binding_mode.as_deref();
         let path = Path::ROOT.field("volumeBindingMode");
         errors.one_of(&path, mode, &["Immediate", "WaitForFirstConsumer"]);
+        topologies(self, &Path::ROOT.field("allowedTopologies"), errors);
         let Some(old) = old else { return };
         for (field, is_same) in [
             (
@@ -101,5 +101,31 @@ impl Served for StorageClass {
             self.allow_volume_expansion.unwrap_or(false).into(),
             age(&self.metadata, now),
         ]
+    }
+}
+
+/// Each key once, with values that differ.
+fn topologies(class: &StorageClass, path: &Path<'_>, errors: &mut Errors) {
+    for (index, term) in class.allowed_topologies.iter().flatten().enumerate() {
+        let path = path.index(index);
+        let path = path.field("matchLabelExpressions");
+        let expressions = term.match_label_expressions.as_deref().unwrap_or_default();
+        for (index, expression) in expressions.iter().enumerate() {
+            let path = path.index(index);
+            let (key, values) = (path.field("key"), path.field("values"));
+            if expression.values.is_empty() {
+                errors.required(&values, "");
+            }
+            for (index, value) in expression.values.iter().enumerate() {
+                if expression.values[..index].contains(value) {
+                    errors.duplicate(&values.index(index), value);
+                }
+            }
+            errors.problems(&key, &expression.key, &names::qualified_name(&expression.key));
+            let mut others = expressions[..index].iter();
+            if others.any(|other| other.key == expression.key) {
+                errors.duplicate(&key, &expression.key);
+            }
+        }
     }
 }

@@ -3,14 +3,29 @@
 use serde_json::{Value, json};
 
 use super::by_kind;
-use crate::kind::Write;
+use crate::kind::{Verdict, Write};
 
 mod paths;
+mod pods;
 mod policies;
+mod quotas;
+mod services;
 mod workloads;
 
 /// An object as it is stored when it is made, and what is wrong with it.
-fn created(api_version: &str, kind: &str, mut object: Value) -> (Value, Vec<String>) {
+fn created(api_version: &str, kind: &str, object: Value) -> (Value, Vec<String>) {
+    let (object, verdict) = judged(api_version, kind, object);
+    (object, verdict.causes.iter().map(said).collect())
+}
+
+/// What the maker of an object is warned of.
+fn warned(api_version: &str, kind: &str, object: Value) -> Vec<String> {
+    let (_, verdict) = judged(api_version, kind, object);
+    assert_eq!(verdict.causes, []);
+    verdict.warnings
+}
+
+fn judged(api_version: &str, kind: &str, mut object: Value) -> (Value, Verdict) {
     let row = by_kind(api_version, kind).unwrap();
     if object["metadata"]["name"].is_null() {
         object["metadata"]["name"] = "a".into();
@@ -22,8 +37,8 @@ fn created(api_version: &str, kind: &str, mut object: Value) -> (Value, Vec<Stri
     let mut object = (row.decode)(object).unwrap().object;
     (row.default)(&mut object);
     (row.prepare)(&mut object, None, Write::Main);
-    let causes = (row.validate)(&object, None, Write::Main).causes;
-    (object, causes.iter().map(said).collect())
+    let verdict = (row.validate)(&object, None, Write::Main);
+    (object, verdict)
 }
 
 fn said(cause: &crate::kind::Cause) -> String {

@@ -103,7 +103,7 @@ fn what_is_projected_is_whole_and_there_once() {
             "spec.volumes[0].projected.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive",
             "spec.volumes[0].projected.sources[1].downwardAPI.path: Required value",
             "spec.volumes[0].projected.sources[1].downwardAPI: Required value: one of fieldRef and resourceFieldRef is required",
-            "spec.volumes[0].projected.sources[1]: Forbidden: may not specify more than 1 volume type",
+            "spec.volumes[0].projected.sources[1]: Forbidden: may not specify more than 1 volume type per source",
             "spec.volumes[0].projected: Invalid value: \"s\": conflicting duplicate paths",
         ]
     );

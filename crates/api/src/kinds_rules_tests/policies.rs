@@ -1,4 +1,4 @@
-//! What is about other objects: classes, quotas, volumes, networks, roles.
+//! What is about other objects: classes, volumes, networks, roles.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn classes() {
         ["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"]
     );
     let system = json!({ "metadata": { "name": "system-x" }, "value": 1 });
-    let reserved = "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only";
+    let reserved = "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: system-x is not a known system priority class";
     assert_eq!(priority(system).1, [reserved]);
 
     let storage = json!({ "provisioner": "example.com/nfs", "metadata": { "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } } });
@@ -63,34 +63,6 @@ fn classes() {
 }
 
 #[test]
-fn quotas_and_limits() {
-    let quota = |hard: Value| created("v1", "ResourceQuota", json!({ "spec": { "hard": hard } }));
-    let mut object = good(quota(json!({ "pods": "10", "limits.cpu": "2" })));
-    assert_eq!(row(&object), ["a", "", ""]);
-    assert_eq!(object["status"], json!({}));
-    object["status"] = json!({ "hard": { "pods": "10", "limits.cpu": "2" }, "used": { "pods": "3" } });
-    assert_eq!(row(&object), ["a", "pods: 3/10", "limits.cpu: 0/2"]);
-    assert_eq!(
-        quota(json!({ "pods": "1.5", "apples": "1" })).1,
-        [
-            "spec.hard[apples]: Invalid value: \"apples\": must be a standard resource for quotas",
-            "spec.hard[pods]: Invalid value: \"1500m\": must be an integer",
-        ]
-    );
-    let limits = |item: Value| created("v1", "LimitRange", json!({ "spec": { "limits": [item] } }));
-    let object = good(limits(
-        json!({ "type": "Container", "max": { "cpu": "2" }, "min": { "memory": "1Mi" } }),
-    ));
-    let item = &object["spec"]["limits"][0];
-    assert_eq!(item["default"], json!({ "cpu": "2" }));
-    assert_eq!(item["defaultRequest"], json!({ "cpu": "2", "memory": "1Mi" }));
-    assert_eq!(
-        limits(json!({ "type": "Pod", "max": { "cpu": "1" }, "min": { "cpu": "2" } })).1,
-        ["spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1"]
-    );
-}
-
-#[test]
 fn volumes_and_claims() {
     let volume = json!({ "spec": { "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/tmp" } } });
     let object = good(created("v1", "PersistentVolume", volume));
@@ -123,7 +95,18 @@ fn volumes_and_claims() {
         [
             "spec.accessModes: Unsupported value: \"x\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
             "spec.capacity: Required value",
+            "spec.capacity: Unsupported value: null: supported values: \"storage\"",
             "spec: Required value: must specify a volume type",
+        ]
+    );
+    let both = json!({ "accessModes": ["ReadWriteOnce"], "capacity": { "storage": "-1" }, "hostPath": { "path": "/a" },
+        "local": { "path": "" } });
+    assert_eq!(
+        created("v1", "PersistentVolume", json!({ "spec": both })).1,
+        [
+            "spec.capacity[storage]: Invalid value: -1: must be a valid resource quantity",
+            "spec.capacity[storage]: Invalid value: \"-1\": must be greater than zero",
+            "spec.local: Forbidden: may not specify more than 1 volume type",
         ]
     );
     let claim = json!({ "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } });
@@ -189,7 +172,7 @@ fn ingresses_and_policies() {
         created("networking.k8s.io/v1", "NetworkPolicy", outside).1,
         [
             "spec.ingress[0].from[0]: Required value: must specify a peer",
-            "spec.ingress[0].from[1].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`: \"10.0.0.0/8\"",
+            "spec.ingress[0].from[1].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`",
         ]
     );
 }
@@ -239,6 +222,98 @@ fn roles_and_bindings() {
         [
             "roleRef.kind: Unsupported value: \"R\": supported values: \"Role\", \"ClusterRole\"",
             "subjects[0].kind: Unsupported value: \"S\": supported values: \"ServiceAccount\", \"User\", \"Group\"",
+        ]
+    );
+}
+
+#[test]
+fn subjects() {
+    let refused = |kind: &str| {
+        let subjects = json!([{ "kind": "ServiceAccount", "name": "A" }, { "kind": "User", "name": "" },
+            { "kind": "Group", "name": "g", "apiGroup": "x" }]);
+        let role = json!({ "kind": "ClusterRole", "name": "a/b" });
+        let object = json!({ "roleRef": role, "subjects": subjects });
+        created("rbac.authorization.k8s.io/v1", kind, object).1
+    };
+    let role = "roleRef.name: Invalid value: \"a/b\": may not contain '/'";
+    let account = "subjects[0].name: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+    let others = [
+        "subjects[1].name: Required value",
+        "subjects[1].name: Invalid value: \"\": user name cannot be empty",
+        "subjects[2].apiGroup: Unsupported value: \"x\": supported values: \"rbac.authorization.k8s.io\"",
+    ];
+    assert_eq!(refused("RoleBinding"), [&[role, account], &others[..]].concat());
+    let namespace = "subjects[0].namespace: Required value";
+    assert_eq!(
+        refused("ClusterRoleBinding"),
+        [&[role, account, namespace], &others[..]].concat()
+    );
+}
+
+#[test]
+fn what_classes_and_nodes_allow() {
+    let runtime = json!({ "handler": "runc", "overhead": { "podFixed": { "apples": "1" } },
+        "scheduling": { "tolerations": [{ "operator": "Exists" }, { "operator": "Exists" }] } });
+    assert_eq!(
+        created("node.k8s.io/v1", "RuntimeClass", runtime).1,
+        [
+            "overhead.limits[apples]: Invalid value: \"apples\": must be a standard resource type or fully qualified",
+            "overhead.limits[apples]: Invalid value: \"apples\": must be a standard resource for containers",
+            "scheduling.tolerations[1]: Duplicate value: {\"operator\":\"Exists\"}",
+        ]
+    );
+    let zone = json!({ "key": "zone", "values": ["a", "a"] });
+    let term = json!({ "matchLabelExpressions": [zone, { "key": "zone", "values": [] }] });
+    let list = "allowedTopologies[0].matchLabelExpressions";
+    assert_eq!(
+        created(
+            "storage.k8s.io/v1",
+            "StorageClass",
+            json!({ "provisioner": "a.io/b", "allowedTopologies": [term] })
+        )
+        .1,
+        [
+            format!("{list}[0].values[1]: Duplicate value: \"a\""),
+            format!("{list}[1].values: Required value"),
+            format!("{list}[1].key: Duplicate value: \"zone\""),
+        ]
+    );
+    let taint = json!({ "key": "a", "effect": "NoSchedule" });
+    let node = json!({ "spec": { "podCIDRs": ["10.0.0.0/8", "x"], "taints": [taint, taint] } });
+    assert_eq!(
+        created("v1", "Node", node).1,
+        [
+            "metadata.taints[1]: Duplicate value: {\"effect\":\"NoSchedule\",\"key\":\"a\"}: taints must be unique by key and effect pair",
+            "spec.podCIDRs[1]: Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+            "spec.podCIDRs: Invalid value: [\"10.0.0.0/8\",\"x\"]: may specify no more than one CIDR for each IP family",
+        ]
+    );
+    let ingress = json!({ "metadata": { "annotations": { "kubernetes.io/ingress.class": "a" } },
+        "spec": { "ingressClassName": "b", "defaultBackend": { "service": { "name": "s", "port": { "number": 80 } } } } });
+    assert_eq!(
+        created("networking.k8s.io/v1", "Ingress", ingress).1,
+        [
+            "annotations.kubernetes.io/ingress.class: Invalid value: \"a\": must match `ingressClassName` when both are specified"
+        ]
+    );
+}
+
+#[test]
+fn what_is_old() {
+    let annotated = json!({ "metadata": { "annotations": { "kubernetes.io/ingress.class": "a" } },
+        "spec": { "defaultBackend": { "service": { "name": "s", "port": { "number": 80 } } } } });
+    assert_eq!(
+        warned("networking.k8s.io/v1", "Ingress", annotated),
+        [
+            "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"
+        ]
+    );
+    let volume = json!({ "spec": { "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"],
+        "hostPath": { "path": "/tmp" }, "persistentVolumeReclaimPolicy": "Recycle" } });
+    assert_eq!(
+        warned("v1", "PersistentVolume", volume),
+        [
+            "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning."
         ]
     );
 }

@@ -82,6 +82,44 @@ fn stateful_sets() {
 }
 
 #[test]
+fn selectors() {
+    let mismatch = "spec.template.metadata.labels: Invalid value: {\"app\":\"a\"}: `selector` does not match template `labels`";
+    let missing = "spec.selector: Required value";
+    let empty = |kind: &str| {
+        format!(
+            "spec.selector: Invalid value: {{\"matchLabels\":{{}}}}: empty selector is invalid for {kind}"
+        )
+    };
+    let operator =
+        "spec.selector.matchExpressions[0].operator: Invalid value: \"x\": not a valid selector operator";
+    let shown = r#"spec.selector: Invalid value: {"matchExpressions":[{"key":"app","operator":"x"}]}"#;
+    for (kind, called, of_missing, unparsed) in [
+        (
+            "Deployment",
+            "deployment",
+            vec![missing, mismatch],
+            Some(": invalid label selector"),
+        ),
+        (
+            "ReplicaSet",
+            "deployment",
+            vec![missing, mismatch],
+            Some(": invalid label selector"),
+        ),
+        ("StatefulSet", "statefulset", vec![missing, mismatch], Some("")),
+        ("DaemonSet", "daemonset", vec![mismatch], None),
+    ] {
+        let refused = |selector: Value| workload(kind, json!({ "selector": selector })).1;
+        assert_eq!(refused(json!(null)), of_missing, "{kind}");
+        assert_eq!(refused(json!({ "matchLabels": {} })), [empty(called)], "{kind}");
+        let unknown = json!({ "matchExpressions": [{ "key": "app", "operator": "x" }] });
+        let mut wanted = vec![operator.to_owned()];
+        wanted.extend(unparsed.map(|detail| format!("{shown}{detail}")));
+        assert_eq!(refused(unknown), wanted, "{kind}");
+    }
+}
+
+#[test]
 fn daemon_sets() {
     let object = good(workload("DaemonSet", json!({})));
     let templates = "deprecated.daemonset.template.generation";
@@ -177,6 +215,48 @@ fn jobs() {
 }
 
 #[test]
+fn indexed_jobs() {
+    let job = |mut spec: Value| {
+        spec["template"] = template("Never");
+        created(
+            "batch/v1",
+            "Job",
+            json!({ "metadata": { "name": "a.b" }, "spec": spec }),
+        )
+        .1
+    };
+    for (spec, wanted) in [
+        (
+            json!({ "completionMode": "Indexed", "completions": 2 }),
+            vec![
+                "metadata.name: Invalid value: \"a.b\": will not able to create pod with invalid DNS label: a.b-1",
+            ],
+        ),
+        (
+            json!({ "managedBy": "me" }),
+            vec![
+                "spec.managedBy: Invalid value: \"me\": must be a domain-prefixed path (such as \"acme.io/foo\")",
+            ],
+        ),
+        (
+            json!({ "maxFailedIndexes": 1 }),
+            vec![
+                "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified",
+                "spec.maxFailedIndexes: Invalid value: 1: requires indexed completion mode",
+            ],
+        ),
+        (
+            json!({ "completionMode": "x" }),
+            vec![
+                "spec.completionMode: Unsupported value: \"x\": supported values: \"NonIndexed\", \"Indexed\"",
+            ],
+        ),
+    ] {
+        assert_eq!(job(spec.clone()), wanted, "{spec}");
+    }
+}
+
+#[test]
 fn cron_jobs() {
     let job = json!({ "spec": { "template": template("OnFailure") } });
     let cron = |schedule: &str, zone: &str| {
@@ -242,6 +322,21 @@ fn autoscalers() {
         make(json!({ "maxReplicas": 1, "minReplicas": 2 })).1,
         ["spec.maxReplicas: Invalid value: 1: must be greater than or equal to `minReplicas`"]
     );
+    let metrics = json!([
+        { "type": "Object", "object": { "describedObject": { "kind": "Service", "name": "" }, "metric": { "name": "a/b" },
+            "target": { "type": "Value" } } },
+        { "type": "External", "external": { "metric": { "name": "m" },
+            "target": { "type": "Value", "value": "1", "averageValue": "1" } } },
+    ]);
+    assert_eq!(
+        make(json!({ "maxReplicas": 1, "metrics": metrics })).1,
+        [
+            "spec.metrics[0].object.describedObject.name: Required value",
+            "spec.metrics[0].object.metric.name: Invalid value: \"a/b\": may not contain '/'",
+            "spec.metrics[0].object.target.averageValue: Required value: must set either a target value or averageValue",
+            "spec.metrics[1].external.target.value: Forbidden: may not set both a target value for metric and a per-pod target",
+        ]
+    );
     let old = json!({ "maxReplicas": 4, "targetCPUUtilizationPercentage": 50, "scaleTargetRef": target });
     let old = good(created(
         "autoscaling/v1",
@@ -268,4 +363,36 @@ fn disruption_budgets() {
         make(json!({ "maxUnavailable": "101%" })).1,
         ["spec.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%"]
     );
+}
+
+#[test]
+fn names_with_dots() {
+    let why = |used_in: &str| {
+        format!(
+            "metadata.name: this is used in {used_in}, which can result in surprising behavior; a DNS label is recommended: [must not contain dots]"
+        )
+    };
+    let metadata = json!({ "name": "a.b" });
+    let selector = json!({ "matchLabels": { "app": "a" } });
+    let always = json!({ "selector": selector, "template": template("Always") });
+    let never = json!({ "template": template("Never") });
+    let cron = json!({ "schedule": "* * * * *", "jobTemplate": { "spec": never } });
+    let pod = template("Always")["spec"].clone();
+    let names = "Pod names and hostnames";
+    for (version, kind, spec, used_in) in [
+        ("v1", "Pod", pod, "the Pod's hostname"),
+        (
+            "v1",
+            "ReplicationController",
+            json!({ "template": template("Always") }),
+            names,
+        ),
+        ("apps/v1", "Deployment", always.clone(), names),
+        ("apps/v1", "ReplicaSet", always, names),
+        ("batch/v1", "Job", never, names),
+        ("batch/v1", "CronJob", cron, names),
+    ] {
+        let object = json!({ "metadata": metadata, "spec": spec });
+        assert_eq!(warned(version, kind, object), [why(used_in)], "{kind}");
+    }
 }

@@ -2,32 +2,14 @@
 
 use k8s_openapi::api::core::v1::{Container, ContainerPort, EnvVar, PodSpec};
 
-use super::{Errors, Path, names, probe, resources, values, volume};
+use super::{Errors, Path, downward, mounts, names, probe, resources, security, values};
 
-const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
+/// When an image is fetched.
+pub(super) const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 const MESSAGE_POLICIES: [&str; 2] = ["FallbackToLogsOnError", "File"];
 
-/// What a pod can be told about itself, besides its labels and annotations one by one.
-const DOWNWARD_FIELDS: [&str; 9] = [
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.uid",
-    "spec.nodeName",
-    "spec.serviceAccountName",
-    "status.hostIP",
-    "status.hostIPs",
-    "status.podIP",
-    "status.podIPs",
-];
-
-/// Fields of a pod that upstream knows by name, but tells no variable of.
-const OTHER_FIELDS: [&str; 5] = [
-    "metadata.annotations",
-    "metadata.labels",
-    "spec.restartPolicy",
-    "spec.schedulerName",
-    "status.phase",
-];
+const RESIZED: [&str; 2] = ["cpu", "memory"];
+const RESIZE_POLICIES: [&str; 2] = ["NotRequired", "RestartContainer"];
 
 /// Checks containers and init containers: each by itself, and that no two have the same name or host port.
 pub fn containers(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
@@ -97,14 +79,36 @@ pub(super) fn container(container: &Container, spec: &PodSpec, path: &Path<'_>, 
     );
     env_from(container, &path.field("envFrom"), errors);
     let volumes = spec.volumes.as_deref().unwrap_or_default();
-    volume::mounts(container, volumes, &path.field("volumeMounts"), errors);
+    mounts::mounts(container, volumes, &path.field("volumeMounts"), errors);
+    mounts::devices(container, volumes, &path.field("volumeDevices"), errors);
     errors.one_of(
         &path.field("imagePullPolicy"),
         container.image_pull_policy.as_deref(),
         &PULL_POLICIES,
     );
     if let Some(resources) = &container.resources {
-        resources::validate(resources, &path.field("resources"), errors);
+        resources::container(resources, Some(spec), &path.field("resources"), errors);
+    }
+    resize_policy(container, spec, &path.field("resizePolicy"), errors);
+    if let Some(context) = &container.security_context {
+        security::container(context, spec, &path.field("securityContext"), errors);
+    }
+}
+
+/// Upstream gives the place of the list for most of it.
+fn resize_policy(container: &Container, spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+    let policies = container.resize_policy.as_deref().unwrap_or_default();
+    for (index, policy) in policies.iter().enumerate() {
+        let mut others = policies[..index].iter();
+        if others.any(|other| other.resource_name == policy.resource_name) {
+            errors.duplicate(&path.index(index), &policy.resource_name);
+        }
+        errors.one_of(path, Some(&policy.resource_name), &RESIZED);
+        errors.one_of(path, Some(&policy.restart_policy), &RESIZE_POLICIES);
+        if spec.restart_policy.as_deref() == Some("Never") && policy.restart_policy != "NotRequired" {
+            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            errors.invalid(path, &policy.restart_policy, detail);
+        }
     }
 }
 
@@ -257,7 +261,10 @@ fn env_source(variable: &EnvVar, path: &Path<'_>, errors: &mut Errors) {
         _ => errors.invalid(path, "", "may not have more than one field specified at a time"),
     }
     if let Some(field) = &source.field_ref {
-        downward_field(&field.field_path, &path.field("fieldRef.fieldPath"), errors);
+        downward::field(field, &downward::OF_VARIABLES, &path.field("fieldRef"), errors);
+    }
+    if let Some(resource) = &source.resource_field_ref {
+        downward::resource(resource, false, &path.field("resourceFieldRef"), errors);
     }
     let keys = [
         (
@@ -272,9 +279,7 @@ fn env_source(variable: &EnvVar, path: &Path<'_>, errors: &mut Errors) {
     for (field, reference) in keys {
         let path = path.field(field);
         let Some((name, key)) = reference else { continue };
-        if name.is_empty() {
-            errors.required(&path.field("name"), "");
-        }
+        errors.problems(&path.field("name"), name, &names::subdomain(name));
         if key.is_empty() {
             errors.required(&path.field("key"), "");
         } else {
@@ -283,30 +288,9 @@ fn env_source(variable: &EnvVar, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn downward_field(field: &str, path: &Path<'_>, errors: &mut Errors) {
-    let entry = field
-        .strip_suffix("']")
-        .and_then(|field| field.split_once("['"))
-        .filter(|(map, _)| !map.is_empty());
-    match (field, entry) {
-        ("", _) => errors.required(path, ""),
-        (_, Some(("metadata.labels" | "metadata.annotations", _))) => {}
-        (_, Some(_)) => {
-            let why = format!("error converting fieldPath: field label does not support subscript: {field}");
-            errors.invalid(path, field, &why);
-        }
-        _ if DOWNWARD_FIELDS.contains(&field) => {}
-        _ if OTHER_FIELDS.contains(&field) => errors.not_supported(path, field, &DOWNWARD_FIELDS),
-        _ => {
-            let why = format!("error converting fieldPath: field label not supported: {field}");
-            errors.invalid(path, field, &why);
-        }
-    }
-}
-
-fn env_from(container: &Container, path: &Path<'_>, errors: &mut Errors) {
+fn env_from(container: &Container, list: &Path<'_>, errors: &mut Errors) {
     for (index, source) in container.env_from.iter().flatten().enumerate() {
-        let path = path.index(index);
+        let path = list.index(index);
         if let Some(prefix) = source.prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
             errors.problems(&path.field("prefix"), prefix, &names::env_name(prefix));
         }
@@ -320,16 +304,19 @@ fn env_from(container: &Container, path: &Path<'_>, errors: &mut Errors) {
                 source.secret_ref.as_ref().map(|reference| &reference.name),
             ),
         ];
+        // Upstream gives the place of the list.
         match references.iter().filter(|(_, name)| name.is_some()).count() {
-            0 => errors.invalid(&path, "", "must specify one of: `configMapRef` or `secretRef`"),
+            0 => errors.invalid(list, "", "must specify one of: `configMapRef` or `secretRef`"),
             1 => {}
-            _ => errors.invalid(&path, "", "may not have more than one field specified at a time"),
+            _ => errors.invalid(list, "", "may not have more than one field specified at a time"),
         }
-        for (field, _) in references
-            .iter()
-            .filter(|(_, name)| name.is_some_and(String::is_empty))
-        {
-            errors.required(&path.field(field).field("name"), "");
+        for (field, name) in references {
+            let path = path.field(field);
+            match name.map(String::as_str) {
+                None => {}
+                Some("") => errors.required(&path.field("name"), ""),
+                Some(name) => errors.problems(&path.field("name"), name, &names::subdomain(name)),
+            }
         }
     }
 }

@@ -23,6 +23,11 @@ impl Errors {
         self.found.warnings.push(format!("{path}: {why}"));
     }
 
+    /// The object is valid, but hardly what is meant.
+    pub fn warn_of(&mut self, what: &str) {
+        self.found.warnings.push(what.to_owned());
+    }
+
     /// A value is missing.
     pub fn required(&mut self, path: &Path<'_>, detail: &str) {
         self.push("FieldValueRequired", path, with_detail("Required value", detail));
@@ -37,11 +42,17 @@ impl Errors {
         );
     }
 
+    /// A value is malformed in a way that showing it would not tell.
+    pub fn invalid_whole(&mut self, path: &Path<'_>, detail: &str) {
+        self.push("FieldValueInvalid", path, with_detail("Invalid value", detail));
+    }
+
     /// A value is none of those that exist.
-    pub fn not_supported(&mut self, path: &Path<'_>, value: &str, supported: &[&str]) {
+    pub fn not_supported(&mut self, path: &Path<'_>, value: &(impl Serialize + ?Sized), supported: &[&str]) {
         let supported: Vec<_> = supported.iter().map(|value| format!("{value:?}")).collect();
         let message = format!(
-            "Unsupported value: {value:?}: supported values: {}",
+            "Unsupported value: {}: supported values: {}",
+            shown(value),
             supported.join(", ")
         );
         self.push("FieldValueNotSupported", path, message);
@@ -54,16 +65,24 @@ impl Errors {
 
     /// A value is there twice.
     pub fn duplicate(&mut self, path: &Path<'_>, value: &(impl Serialize + ?Sized)) {
-        self.push(
-            "FieldValueDuplicate",
-            path,
-            format!("Duplicate value: {}", shown(value)),
-        );
+        self.duplicate_because(path, value, "");
+    }
+
+    /// A value is there twice, and there is more to say.
+    pub fn duplicate_because(&mut self, path: &Path<'_>, value: &(impl Serialize + ?Sized), detail: &str) {
+        let message = with_detail(&format!("Duplicate value: {}", shown(value)), detail);
+        self.push("FieldValueDuplicate", path, message);
     }
 
     /// A value names something that does not exist.
     pub fn not_found(&mut self, path: &Path<'_>, value: &(impl Serialize + ?Sized)) {
-        self.push("FieldValueNotFound", path, format!("Not found: {}", shown(value)));
+        self.not_found_because(path, value, "");
+    }
+
+    /// A value names something that does not exist, and there is more to say.
+    pub fn not_found_because(&mut self, path: &Path<'_>, value: &(impl Serialize + ?Sized), detail: &str) {
+        let message = with_detail(&format!("Not found: {}", shown(value)), detail);
+        self.push("FieldValueNotFound", path, message);
     }
 
     /// A value has more than `max` bytes.

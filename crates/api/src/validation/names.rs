@@ -4,6 +4,7 @@
 
 use crate::kind::NameRule;
 
+const SEARCH_DOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -40,7 +41,29 @@ pub fn subdomain(name: &str) -> Vec<String> {
 pub fn label(name: &str) -> Vec<String> {
     let mut problems = too_long(name, 63);
     if !is_framed(name, is_lower, |b| is_lower(b) || b == b'-') {
-        problems.push(LABEL.to_owned());
+        let is_subdomain = subdomain(name).is_empty();
+        problems.push(
+            if is_subdomain {
+                "must not contain dots"
+            } else {
+                LABEL
+            }
+            .to_owned(),
+        );
+    }
+    problems
+}
+
+/// A domain that names without dots are looked up in: a subdomain that may have underscores.
+#[must_use]
+pub fn search_domain(name: &str) -> Vec<String> {
+    let mut problems = too_long(name, 253);
+    let is_part = |part: &str| {
+        let part = part.strip_prefix('_').unwrap_or(part);
+        is_framed(part, is_lower, |b| is_lower(b) || matches!(b, b'-' | b'_'))
+    };
+    if !name.split('.').all(is_part) {
+        problems.push(SEARCH_DOMAIN.to_owned());
     }
     problems
 }
@@ -140,6 +163,23 @@ pub fn port_name(name: &str) -> Vec<String> {
         problems.push("must not begin or end with a hyphen".to_owned());
     }
     problems
+}
+
+/// The name of a kernel parameter: `net.core.somaxconn` or `net/core/somaxconn`.
+#[must_use]
+pub fn sysctl(name: &str) -> Vec<String> {
+    let is_part = |part: &str| {
+        is_framed(part, is_lower, |byte| {
+            is_lower(byte) || matches!(byte, b'-' | b'_')
+        })
+    };
+    if name.len() <= 253 && name.split(['.', '/']).all(is_part) {
+        return Vec::new();
+    }
+    let regex = "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+    vec![format!(
+        "must have at most 253 characters and match regex {regex}"
+    )]
 }
 
 /// A port number.

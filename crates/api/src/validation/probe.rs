@@ -89,12 +89,29 @@ impl<'a> Handler<'a> {
             .into_iter()
             .filter(|(_, is_present)| *is_present)
             .map(|(field, _)| field);
-        if present.next().is_none() {
-            errors.required(path, "must specify a handler type");
+        match present.next() {
+            None => errors.required(path, "must specify a handler type"),
+            Some(first) => self.only(first).each(grace_period, path, errors),
         }
         for extra in present {
             errors.forbidden(&path.field(extra), "may not specify more than 1 handler type");
         }
+    }
+
+    /// Of several handlers only the first is looked at.
+    fn only(&self, field: &str) -> Self {
+        let mut only = Self::default();
+        match field {
+            "exec" => only.exec = self.exec,
+            "httpGet" => only.http_get = self.http_get,
+            "tcpSocket" => only.tcp_socket = self.tcp_socket,
+            "grpc" => only.grpc = self.grpc,
+            _ => only.sleep = self.sleep,
+        }
+        only
+    }
+
+    fn each(&self, grace_period: Option<i64>, path: &Path<'_>, errors: &mut Errors) {
         if self
             .exec
             .is_some_and(|exec| exec.command.as_ref().is_none_or(Vec::is_empty))
@@ -136,7 +153,7 @@ fn http_get(action: &HTTPGetAction, path: &Path<'_>, errors: &mut Errors) {
         &["HTTP", "HTTPS"],
     );
     let headers = path.field("httpHeaders");
-    for (index, header) in action.http_headers.iter().flatten().enumerate() {
+    for header in action.http_headers.iter().flatten() {
         let is_ok = !header.name.is_empty()
             && header
                 .name
@@ -144,7 +161,7 @@ fn http_get(action: &HTTPGetAction, path: &Path<'_>, errors: &mut Errors) {
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !is_ok {
             let detail = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
-            errors.invalid(&headers.index(index), &header.name, detail);
+            errors.invalid(&headers, &header.name, detail);
         }
     }
 }

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{Errors, Path, metadata, names};
+use crate::labels::Selector;
 
 /// Checks a selector.
 pub fn validate(selector: &LabelSelector, path: &Path<'_>, errors: &mut Errors) {
@@ -35,6 +36,15 @@ pub fn validate(selector: &LabelSelector, path: &Path<'_>, errors: &mut Errors) 
             errors.problems(&path.index(index), value, &names::label_value(value));
         }
     }
+}
+
+/// The selector, if it is valid.
+#[must_use]
+pub fn parse(selector: &LabelSelector) -> Option<Selector> {
+    let mut errors = Errors::default();
+    validate(selector, &Path::ROOT, &mut errors);
+    let is_valid = errors.into_verdict().causes.is_empty();
+    Selector::from_spec(selector).ok().filter(|_| is_valid)
 }
 
 /// Whether a selector asks for nothing.

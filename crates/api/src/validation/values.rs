@@ -34,7 +34,7 @@ pub fn ip_of(text: &str, is_v4: bool) -> Vec<String> {
     }
 }
 
-/// The address of an endpoint, of any family.
+/// An address of any family that traffic can be sent to.
 #[must_use]
 pub fn endpoint_ip(text: &str) -> Vec<String> {
     text.parse::<IpAddr>()
@@ -54,10 +54,36 @@ fn endpoint_problems(ip: IpAddr) -> Vec<String> {
     if is_link_local {
         problems.push("may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned());
     }
-    if ip.is_multicast() {
+    let is_local_multicast = match ip {
+        IpAddr::V4(ip) => matches!(ip.octets(), [224, 0, 0, _]),
+        IpAddr::V6(ip) => ip.segments()[0] & 0xff0f == 0xff02,
+    };
+    if is_local_multicast {
         problems.push("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned());
     }
     problems
+}
+
+/// A network, of any family.
+#[must_use]
+pub fn cidr(text: &str) -> Vec<String> {
+    if network(text).is_some() {
+        Vec::new()
+    } else {
+        vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()]
+    }
+}
+
+/// Whether a network is one of IPv4, its address bits from the left, and how many of them count.
+#[must_use]
+pub fn network(cidr: &str) -> Option<(bool, u128, u8)> {
+    let (address, length) = cidr.split_once('/')?;
+    let length: u8 = length.parse().ok()?;
+    let (is_v4, bits) = match address.parse().ok()? {
+        IpAddr::V4(ip) => (true, u128::from(u32::from(ip)) << 96),
+        IpAddr::V6(ip) => (false, u128::from(ip)),
+    };
+    (length <= if is_v4 { 32 } else { 128 }).then_some((is_v4, bits, length))
 }
 
 /// `10.0.0.1:80`, `[::1]:80`
@@ -67,6 +93,24 @@ pub fn address(ip: &str, port: i32) -> String {
         format!("[{ip}]:{port}")
     } else {
         format!("{ip}:{port}")
+    }
+}
+
+/// A path that begins with a domain: `acme.io/foo`.
+pub fn domain_path(text: &str, path: &Path<'_>, errors: &mut Errors) {
+    if text.is_empty() {
+        return errors.required(path, "");
+    }
+    let parts = text.split_once('/');
+    let Some((domain, rest)) = parts.filter(|(domain, rest)| !domain.is_empty() && !rest.is_empty()) else {
+        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        return errors.invalid(path, text, detail);
+    };
+    errors.problems(path, domain, &names::subdomain(domain));
+    let is_ok = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    if !rest.bytes().all(is_ok) {
+        let detail = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+        errors.invalid(path, rest, detail);
     }
 }
 

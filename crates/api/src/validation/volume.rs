@@ -1,12 +1,49 @@
-//! Rules for volumes and where containers mount them.
+//! Rules for volumes.
 
 use k8s_openapi::api::core::v1::{
-    Container, DownwardAPIVolumeFile, HostPathVolumeSource, KeyToPath, ProjectedVolumeSource, Volume,
-    VolumeProjection,
+    CSIVolumeSource, DownwardAPIVolumeFile, EphemeralVolumeSource, HostPathVolumeSource, KeyToPath,
+    NFSVolumeSource, ProjectedVolumeSource, Volume, VolumeProjection,
 };
 
-use super::{Errors, Path, names};
+use super::{Errors, Path, container, downward, metadata, names};
+use crate::kinds::persistent_volume_claim;
+use crate::quantity::Amount;
 
+/// All kinds of volume, in the order in which upstream looks for them.
+const SOURCES: [&str; 30] = [
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
+];
+/// Longest name of a driver.
+const MAX_DRIVER: usize = 63;
 const HOST_PATH_TYPES: [&str; 8] = [
     "",
     "BlockDevice",
@@ -34,16 +71,60 @@ pub fn volumes(volumes: &[Volume], path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
+/// Checks what a volume of a pod needs, and one of a template not yet: an image.
+pub fn images(volumes: &[Volume], path: &Path<'_>, errors: &mut Errors) {
+    for (index, volume) in volumes.iter().enumerate() {
+        let image = volume.image.as_ref();
+        if image.is_some_and(|image| image.reference.as_deref().is_none_or(str::is_empty)) {
+            let path = path.index(index);
+            errors.required(&path.field("image.reference"), "");
+        }
+    }
+}
+
+/// Of several sources only the first is looked at.
 fn source(volume: &Volume, path: &Path<'_>, errors: &mut Errors) {
-    let fields = serde_json::to_value(volume).unwrap_or_default();
-    let sources = fields
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, _)| key.as_str())
-        .filter(|key| *key != "name");
-    for extra in sources.skip(1) {
+    let mut fields = serde_json::to_value(volume).unwrap_or_default();
+    let present = SOURCES.into_iter().filter(|source| fields.get(source).is_some());
+    let present: Vec<_> = present.collect();
+    let Some((first, extra)) = present.split_first() else {
+        return errors.required(path, "must specify a volume type");
+    };
+    if let Some(fields) = fields.as_object_mut() {
+        fields.retain(|field, _| field == "name" || field == first);
+    }
+    only_source(&serde_json::from_value(fields).unwrap_or_default(), path, errors);
+    for extra in extra {
         errors.forbidden(&path.field(extra), "may not specify more than 1 volume type");
+    }
+}
+
+fn only_source(volume: &Volume, path: &Path<'_>, errors: &mut Errors) {
+    if let Some(limit) = volume
+        .empty_dir
+        .as_ref()
+        .and_then(|source| source.size_limit.as_ref())
+        && limit.0.parse().is_ok_and(Amount::is_negative)
+    {
+        let detail = "SizeLimit field must be a valid resource quantity";
+        errors.forbidden(&path.field("emptyDir.sizeLimit"), detail);
+    }
+    if let Some(source) = &volume.nfs {
+        nfs(source, &path.field("nfs"), errors);
+    }
+    if let Some(source) = &volume.csi {
+        csi(source, &path.field("csi"), errors);
+    }
+    if let Some(source) = &volume.ephemeral {
+        ephemeral(source, &path.field("ephemeral"), errors);
+    }
+    if let Some(policy) = volume
+        .image
+        .as_ref()
+        .and_then(|source| source.pull_policy.as_deref())
+    {
+        let path = path.field("image.pullPolicy");
+        errors.one_of(&path, Some(policy), &container::PULL_POLICIES);
     }
     if let Some(source) = &volume.config_map {
         let path = path.field("configMap");
@@ -79,6 +160,57 @@ fn source(volume: &Volume, path: &Path<'_>, errors: &mut Errors) {
     {
         errors.required(&path.field("persistentVolumeClaim.claimName"), "");
     }
+}
+
+/// Checks a share of a server.
+pub fn nfs(source: &NFSVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    if source.server.is_empty() {
+        errors.required(&path.field("server"), "");
+    }
+    if source.path.is_empty() {
+        errors.required(&path.field("path"), "");
+    }
+    if !source.path.starts_with('/') {
+        errors.invalid(&path.field("path"), &source.path, "must be an absolute path");
+    }
+}
+
+fn csi(source: &CSIVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    driver(&source.driver, &path.field("driver"), errors);
+    if let Some(secret) = &source.node_publish_secret_ref {
+        if secret.name.is_empty() {
+            errors.required(&path.field("nodePublishSecretRef.name"), "");
+        } else {
+            errors.problems(&path.field("name"), &secret.name, &names::subdomain(&secret.name));
+        }
+    }
+}
+
+/// Checks the name of a driver of volumes.
+pub fn driver(name: &str, path: &Path<'_>, errors: &mut Errors) {
+    if name.is_empty() {
+        errors.required(path, "");
+    }
+    if name.len() > MAX_DRIVER {
+        errors.too_long(path, MAX_DRIVER);
+    }
+    errors.problems(path, name, &names::subdomain(&name.to_lowercase()));
+}
+
+fn ephemeral(source: &EphemeralVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    let path = path.field("volumeClaimTemplate");
+    let Some(template) = &source.volume_claim_template else {
+        return errors.required(&path, "");
+    };
+    if let Some(metadata) = &template.metadata {
+        metadata::annotations(
+            metadata.annotations.as_ref(),
+            &path.field("metadata.annotations"),
+            errors,
+        );
+        metadata::labels(metadata.labels.as_ref(), &path.field("metadata.labels"), errors);
+    }
+    persistent_volume_claim::validate_spec(&template.spec, &path.field("spec"), errors);
 }
 
 fn mode(mode: Option<i32>, path: &Path<'_>, errors: &mut Errors) {
@@ -120,12 +252,17 @@ pub fn host_path(source: &HostPathVolumeSource, path: &Path<'_>, errors: &mut Er
 fn downward_file(file: &DownwardAPIVolumeFile, path: &Path<'_>, errors: &mut Errors) {
     new_file(&file.path, &path.field("path"), errors);
     match (&file.field_ref, &file.resource_field_ref) {
-        (Some(_), Some(_)) => {
-            let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
-            errors.invalid(path, "resource", detail);
+        (Some(field), other) => {
+            downward::field(field, &downward::OF_FILES, &path.field("fieldRef"), errors);
+            if other.is_some() {
+                let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
+                errors.invalid(path, "resource", detail);
+            }
+        }
+        (None, Some(resource)) => {
+            downward::resource(resource, true, &path.field("resourceFieldRef"), errors);
         }
         (None, None) => errors.required(path, "one of fieldRef and resourceFieldRef is required"),
-        _ => {}
     }
     mode(file.mode, &path.field("mode"), errors);
 }
@@ -185,7 +322,7 @@ fn projection(source: &VolumeProjection, volume: &Path<'_>, path: &Path<'_>, err
         source.cluster_trust_bundle.is_some(),
     ];
     if count.into_iter().filter(|is_there| *is_there).count() > 1 {
-        errors.forbidden(path, "may not specify more than 1 volume type");
+        errors.forbidden(path, "may not specify more than 1 volume type per source");
     }
 }
 
@@ -219,7 +356,7 @@ fn new_file(text: &str, path: &Path<'_>, errors: &mut Errors) {
 }
 
 /// A path that stays inside its volume.
-fn relative_path(text: &str, path: &Path<'_>, errors: &mut Errors) {
+pub fn relative_path(text: &str, path: &Path<'_>, errors: &mut Errors) {
     if text.starts_with('/') {
         errors.invalid(path, text, "must be a relative path");
     }
@@ -228,40 +365,13 @@ fn relative_path(text: &str, path: &Path<'_>, errors: &mut Errors) {
 
 /// Checks that no part of a path leads upward.
 pub fn no_backsteps(text: &str, path: &Path<'_>, errors: &mut Errors) {
-    if text.split('/').any(|part| part == "..") {
+    if has_backsteps(text) {
         errors.invalid(path, text, "must not contain '..'");
     }
 }
 
-/// Checks that a container mounts volumes that exist, each place once.
-pub fn mounts(container: &Container, volumes: &[Volume], path: &Path<'_>, errors: &mut Errors) {
-    let mounts = container.volume_mounts.as_deref().unwrap_or_default();
-    for (index, mount) in mounts.iter().enumerate() {
-        // Upstream gives the place of the list for these two.
-        let (sub_path, expression) = (path.field("subPath"), path.field("subPathExpr"));
-        let path = path.index(index);
-        if mount.name.is_empty() {
-            errors.required(&path.field("name"), "");
-        } else if !volumes.iter().any(|volume| volume.name == mount.name) {
-            errors.not_found(&path.field("name"), &mount.name);
-        }
-        if mount.mount_path.is_empty() {
-            errors.required(&path.field("mountPath"), "");
-        }
-        if mounts[..index]
-            .iter()
-            .any(|other| other.mount_path == mount.mount_path)
-        {
-            errors.invalid(&path.field("mountPath"), &mount.mount_path, "must be unique");
-        }
-        let text = mount.sub_path.as_deref().unwrap_or_default();
-        relative_path(text, &sub_path, errors);
-        if let Some(other) = mount.sub_path_expr.as_deref().filter(|other| !other.is_empty()) {
-            if !text.is_empty() {
-                let detail = "subPathExpr and subPath are mutually exclusive";
-                errors.invalid(&path.field("subPathExpr"), other, detail);
-            }
-            relative_path(other, &expression, errors);
-        }
-    }
+/// Whether a part of a path leads upward.
+#[must_use]
+pub fn has_backsteps(text: &str) -> bool {
+    text.split('/').any(|part| part == "..")
 }

@@ -7,7 +7,9 @@ use k8s_openapi::api::core::v1::{
     WeightedPodAffinityTerm,
 };
 
-use super::{Errors, Path};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{Errors, Path, names};
 use crate::quantity::Amount;
 
 /// Labels of nodes that have new names.
@@ -43,7 +45,24 @@ const OLD_LABELS: [(&str, &str); 8] = [
     ),
 ];
 
+/// What names of workloads become part of.
+pub const POD_NAMES: &str = "Pod names and hostnames";
+/// What the name of a pod becomes.
+pub const HOSTNAME: &str = "the Pod's hostname";
+
 const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
+
+/// A name that becomes part of a hostname had better be a label.
+pub fn name(metadata: &ObjectMeta, used_in: &str, errors: &mut Errors) {
+    let problems = names::label(metadata.name.as_deref().unwrap_or_default());
+    if !problems.is_empty() {
+        let why = format!(
+            "this is used in {used_in}, which can result in surprising behavior; a DNS label is recommended: [{}]",
+            problems.join(" ")
+        );
+        errors.warn(&Path::ROOT.field("metadata.name"), &why);
+    }
+}
 
 /// Warns of what is hardly meant. `path` is that of the spec.
 pub fn pod_spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {

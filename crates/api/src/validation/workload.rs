@@ -1,5 +1,7 @@
 //! Rules that all workloads share: their selector, the template of pods that are always restarted, the counts of the status.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -10,18 +12,28 @@ use crate::labels::Selector;
 #[derive(Debug)]
 pub struct Owner<'a> {
     kind: &'a str,
-    /// `None` if it is not valid: that is a cause of its own.
-    selector: Option<Selector>,
+    selects: Selects,
+}
+
+#[derive(Debug)]
+enum Selects {
+    /// There is no selector.
+    Nothing,
+    /// The selector is not valid, which is a cause of its own.
+    Unknown,
+    By(Selector),
 }
 
 impl<'a> Owner<'a> {
     /// A workload; `kind` is the one that upstream's messages name.
     #[must_use]
     pub fn of(kind: &'a str, selector: &LabelSelector) -> Self {
-        Self {
-            kind,
-            selector: Selector::from_spec(selector).ok(),
-        }
+        let selects = if is_missing(selector) {
+            Selects::Nothing
+        } else {
+            label_selector::parse(selector).map_or(Selects::Unknown, Selects::By)
+        };
+        Self { kind, selects }
     }
 
     /// A workload whose selector is a map of labels.
@@ -29,22 +41,44 @@ impl<'a> Owner<'a> {
     pub fn with_selector(kind: &'a str, selector: Selector) -> Self {
         Self {
             kind,
-            selector: Some(selector),
+            selects: Selects::By(selector),
         }
     }
 }
 
-/// The selector must select something.
-pub fn selector(selector: &LabelSelector, path: &Path<'_>, errors: &mut Errors) {
+/// One without any field is taken for one that was left out, as the type does not tell them apart.
+fn is_missing(selector: &LabelSelector) -> bool {
+    *selector == LabelSelector::default()
+}
+
+/// The selector must select something. `unparsed` is what upstream says of one that is not valid.
+pub fn selector(kind: &str, unparsed: &str, selector: &LabelSelector, path: &Path<'_>, errors: &mut Errors) {
+    if is_missing(selector) {
+        return errors.required(path, "");
+    }
     label_selector::validate(selector, path, errors);
-    if label_selector::is_empty(selector) {
-        errors.required(path, "");
+    not_empty(kind, selector, path, errors);
+    if label_selector::parse(selector).is_none() {
+        errors.invalid(path, selector, unparsed);
+    }
+}
+
+/// A selector that is there must not select everything.
+pub fn not_empty(kind: &str, selector: &LabelSelector, path: &Path<'_>, errors: &mut Errors) {
+    if !is_missing(selector) && label_selector::is_empty(selector) {
+        let detail = format!("empty selector is invalid for {kind}");
+        errors.invalid(path, selector, &detail);
     }
 }
 
 /// The template's pods must be selected, and be restarted always.
 pub fn template(owner: &Owner<'_>, template: &PodTemplateSpec, path: &Path<'_>, errors: &mut Errors) {
-    selected(owner.selector.as_ref(), template, path, errors);
+    match &owner.selects {
+        Selects::Nothing => mismatch(template, path, errors),
+        Selects::By(selector) => selected(selector, template, path, errors),
+        Selects::Unknown if owner.kind == "DaemonSet" => {}
+        Selects::Unknown => return,
+    }
     pod_spec::template(template, path, errors);
     let path = path.field("spec");
     let Some(spec) = &template.spec else { return };
@@ -59,22 +93,24 @@ pub fn template(owner: &Owner<'_>, template: &PodTemplateSpec, path: &Path<'_>, 
 }
 
 /// The template's pods must be selected.
-pub fn selected(
-    selector: Option<&Selector>,
-    template: &PodTemplateSpec,
-    path: &Path<'_>,
-    errors: &mut Errors,
-) {
-    let metadata = template.metadata.clone().unwrap_or_default();
-    let labels = metadata.labels.unwrap_or_default();
-    if selector.is_some_and(|selector| selector.is_empty() || !selector.matches(&labels)) {
-        let path = path.field("metadata");
-        errors.invalid(
-            &path.field("labels"),
-            &labels,
-            "`selector` does not match template `labels`",
-        );
+pub fn selected(selector: &Selector, template: &PodTemplateSpec, path: &Path<'_>, errors: &mut Errors) {
+    if !selector.matches(&labels(template)) {
+        mismatch(template, path, errors);
     }
+}
+
+fn mismatch(template: &PodTemplateSpec, path: &Path<'_>, errors: &mut Errors) {
+    let path = path.field("metadata");
+    errors.invalid(
+        &path.field("labels"),
+        &labels(template),
+        "`selector` does not match template `labels`",
+    );
+}
+
+fn labels(template: &PodTemplateSpec) -> BTreeMap<String, String> {
+    let metadata = template.metadata.clone().unwrap_or_default();
+    metadata.labels.unwrap_or_default()
 }
 
 /// Counts of pods are not negative, and none exceeds the `total`.

@@ -1,8 +1,8 @@
 //! What is valid in an autoscaler.
 
 use k8s_openapi::api::autoscaling::v2::{
-    HPAScalingRules, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, MetricIdentifier, MetricSpec,
-    MetricTarget,
+    CrossVersionObjectReference, HPAScalingRules, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec,
+    MetricIdentifier, MetricSpec, MetricTarget,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -32,17 +32,7 @@ pub(super) fn spec(spec: &HorizontalPodAutoscalerSpec, errors: &mut Errors) {
         let detail = "must be greater than or equal to `minReplicas`";
         errors.invalid(&max_path, &spec.max_replicas, detail);
     }
-    let target = path.field("scaleTargetRef");
-    for (field, text) in [
-        ("kind", &spec.scale_target_ref.kind),
-        ("name", &spec.scale_target_ref.name),
-    ] {
-        if text.is_empty() {
-            errors.required(&target.field(field), "");
-        } else {
-            errors.problems(&target.field(field), text, &names::path_segment(text));
-        }
-    }
+    reference(&spec.scale_target_ref, &path.field("scaleTargetRef"), errors);
     let metrics = path.field("metrics");
     for (index, one) in spec.metrics.iter().flatten().enumerate() {
         metric(one, &metrics.index(index), errors);
@@ -52,6 +42,16 @@ pub(super) fn spec(spec: &HorizontalPodAutoscalerSpec, errors: &mut Errors) {
     for (field, rules) in [("scaleUp", behavior.scale_up), ("scaleDown", behavior.scale_down)] {
         if let Some(rules) = rules {
             scaling_rules(&rules, &path.field(field), errors);
+        }
+    }
+}
+
+fn reference(reference: &CrossVersionObjectReference, path: &Path<'_>, errors: &mut Errors) {
+    for (field, text) in [("kind", &reference.kind), ("name", &reference.name)] {
+        if text.is_empty() {
+            errors.required(&path.field(field), "");
+        } else {
+            errors.problems(&path.field(field), text, &names::path_segment(text));
         }
     }
 }
@@ -105,19 +105,30 @@ fn metric(metric: &MetricSpec, path: &Path<'_>, errors: &mut Errors) {
     }
     if let Some(source) = &metric.object {
         let path = path.field("object");
+        reference(&source.described_object, &path.field("describedObject"), errors);
         identifier(&source.metric, &path, errors);
-        value_or_average(&source.target, &path.field("target"), errors);
+        let missing = "must set either a target value or averageValue";
+        value_or_average(&source.target, missing, &path.field("target"), errors);
     }
     if let Some(source) = &metric.external {
         let path = path.field("external");
         identifier(&source.metric, &path, errors);
-        value_or_average(&source.target, &path.field("target"), errors);
+        let missing = "must set either a target value for metric or a per-pod target";
+        let target = path.field("target");
+        value_or_average(&source.target, missing, &target, errors);
+        if source.target.value.is_some() && source.target.average_value.is_some() {
+            let detail = "may not set both a target value for metric and a per-pod target";
+            errors.forbidden(&target.field("value"), detail);
+        }
     }
 }
 
 fn identifier(metric: &MetricIdentifier, path: &Path<'_>, errors: &mut Errors) {
+    let path = path.field("metric.name");
     if metric.name.is_empty() {
-        errors.required(&path.field("metric").field("name"), "must specify a metric name");
+        errors.required(&path, "must specify a metric name");
+    } else {
+        errors.problems(&path, &metric.name, &names::path_segment(&metric.name));
     }
 }
 
@@ -141,11 +152,10 @@ fn resource(name: &str, wanted: &MetricTarget, path: &Path<'_>, errors: &mut Err
     }
 }
 
-fn value_or_average(wanted: &MetricTarget, path: &Path<'_>, errors: &mut Errors) {
+fn value_or_average(wanted: &MetricTarget, missing: &str, path: &Path<'_>, errors: &mut Errors) {
     target(wanted, path, errors);
     if wanted.value.is_none() && wanted.average_value.is_none() {
-        let detail = "must set either a target value for metric or a per-pod target";
-        errors.required(&path.field("averageValue"), detail);
+        errors.required(&path.field("averageValue"), missing);
     }
 }
 

@@ -3,13 +3,15 @@
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
-use super::CONTROLLER_UID;
-use crate::labels::Selector;
+use super::{CONTROLLER_UID, policies};
 use crate::validation::workload::selected;
-use crate::validation::{self, Errors, Path};
+use crate::validation::{self, Errors, Path, names, values};
 
-/// Most pods at once of a Job whose pods are numbered.
+/// Most pods at once, and most that may fail, of a Job whose pods are numbered.
 const MAX_INDEXED: i32 = 100_000;
+/// The same if there are more completions than that.
+const MAX_OF_MANY: i32 = 10_000;
+const MAX_MANAGER: usize = 63;
 
 /// Checks all but the selector.
 pub(in crate::kinds) fn job_spec(spec: &JobSpec, path: &Path<'_>, errors: &mut Errors) {
@@ -30,7 +32,19 @@ pub(in crate::kinds) fn job_spec(spec: &JobSpec, path: &Path<'_>, errors: &mut E
     ] {
         errors.non_negative(&path.field(field), number);
     }
+    if spec.max_failed_indexes.is_some() && spec.backoff_limit_per_index.is_none() {
+        let detail = "when maxFailedIndexes is specified";
+        errors.required(&path.field("backoffLimitPerIndex"), detail);
+    }
+    if let Some(manager) = &spec.managed_by {
+        let path = path.field("managedBy");
+        values::domain_path(manager, &path, errors);
+        if manager.len() > MAX_MANAGER {
+            errors.too_long(&path, MAX_MANAGER);
+        }
+    }
     completion_mode(spec, path, errors);
+    policies::validate(spec, path, errors);
     if let Some(policy) = spec.pod_replacement_policy.as_deref() {
         let path = path.field("podReplacementPolicy");
         match spec.pod_failure_policy {
@@ -50,33 +64,77 @@ pub(in crate::kinds) fn job_spec(spec: &JobSpec, path: &Path<'_>, errors: &mut E
             let detail = "only \"Never\" is supported when podFailurePolicy is specified";
             errors.invalid(&path.field("restartPolicy"), policy, detail);
         }
-        _ => errors.required(
+        ("" | "Always", _) => errors.required(
             &path.field("restartPolicy"),
             "valid values: \"OnFailure\", \"Never\"",
         ),
+        (other, _) => errors.not_supported(&path.field("restartPolicy"), other, &["OnFailure", "Never"]),
     }
 }
 
 fn completion_mode(spec: &JobSpec, path: &Path<'_>, errors: &mut Errors) {
     let mode = spec.completion_mode.as_deref();
-    errors.one_of(&path.field("completionMode"), mode, &["Indexed", "NonIndexed"]);
-    if mode != Some("Indexed") {
-        if spec.backoff_limit_per_index.is_some() {
-            let detail = "requires indexed completion mode";
-            errors.invalid(
-                &path.field("backoffLimitPerIndex"),
-                &spec.backoff_limit_per_index,
-                detail,
-            );
+    errors.one_of(&path.field("completionMode"), mode, &["NonIndexed", "Indexed"]);
+    match mode {
+        Some("Indexed") => indexed(spec, path, errors),
+        None | Some("NonIndexed") => {
+            for (field, number) in [
+                ("backoffLimitPerIndex", spec.backoff_limit_per_index),
+                ("maxFailedIndexes", spec.max_failed_indexes),
+            ] {
+                if let Some(number) = number {
+                    errors.invalid(&path.field(field), &number, "requires indexed completion mode");
+                }
+            }
         }
-        return;
+        Some(_) => {}
     }
+}
+
+fn indexed(spec: &JobSpec, path: &Path<'_>, errors: &mut Errors) {
+    let (parallelism, failed) = (path.field("parallelism"), path.field("maxFailedIndexes"));
     if spec.completions.is_none() {
         errors.required(&path.field("completions"), "when completion mode is Indexed");
     }
-    if let Some(parallelism) = spec.parallelism.filter(|number| *number > MAX_INDEXED) {
-        let detail = format!("must be less than or equal to {MAX_INDEXED} when completion mode is Indexed");
-        errors.invalid(&path.field("parallelism"), &parallelism, &detail);
+    let detail = format!("must be less than or equal to {MAX_INDEXED} when completion mode is Indexed");
+    at_most(spec.parallelism, MAX_INDEXED, &detail, &parallelism, errors);
+    let Some(completions) = spec.completions else {
+        return;
+    };
+    let detail = "must be less than or equal to completions";
+    at_most(spec.max_failed_indexes, completions, detail, &failed, errors);
+    let detail = format!("must be less than or equal to {MAX_INDEXED}");
+    at_most(spec.max_failed_indexes, MAX_INDEXED, &detail, &failed, errors);
+    if completions > MAX_INDEXED && spec.backoff_limit_per_index.is_some() {
+        if spec.max_failed_indexes.is_none() {
+            let detail = format!("must be specified when completions is above {MAX_INDEXED}");
+            errors.required(&failed, &detail);
+        }
+        let detail = format!(
+            "must be less than or equal to {MAX_OF_MANY} when completions are above {MAX_INDEXED} and used with backoff limit per index"
+        );
+        at_most(spec.parallelism, MAX_OF_MANY, &detail, &parallelism, errors);
+        at_most(spec.max_failed_indexes, MAX_OF_MANY, &detail, &failed, errors);
+    }
+}
+
+fn at_most(number: Option<i32>, max: i32, detail: &str, path: &Path<'_>, errors: &mut Errors) {
+    if let Some(number) = number.filter(|number| *number > max) {
+        errors.invalid(path, &number, detail);
+    }
+}
+
+/// The name and the last index become the hostname of a pod.
+pub(super) fn hostnames(job: &Job, spec: &JobSpec, errors: &mut Errors) {
+    let completions = spec.completions.filter(|completions| *completions > 0);
+    let (Some("Indexed"), Some(completions)) = (spec.completion_mode.as_deref(), completions) else {
+        return;
+    };
+    let name = job.metadata.name.as_deref().unwrap_or_default();
+    let hostname = format!("{name}-{}", completions - 1);
+    if !names::label(&hostname).is_empty() {
+        let detail = format!("will not able to create pod with invalid DNS label: {hostname}");
+        errors.invalid(&Path::ROOT.field("metadata.name"), name, &detail);
     }
 }
 
@@ -99,8 +157,9 @@ pub(super) fn selector(spec: &JobSpec, uid: &str, errors: &mut Errors) {
             errors.invalid(&path, selector, "`selector` not auto-generated");
         }
     }
-    let parsed = Selector::from_spec(selector).ok();
-    selected(parsed.as_ref(), &spec.template, &root.field("template"), errors);
+    if let Some(parsed) = validation::selector::parse(selector) {
+        selected(&parsed, &spec.template, &root.field("template"), errors);
+    }
 }
 
 /// What may not change. A Job that has not begun may still be placed elsewhere.

@@ -20,6 +20,9 @@ pub(super) fn keep(object: &mut Value, old: &Value) {
     if has_node_ports(spec) && has_node_ports(old) {
         keep_node_ports(spec, old);
     }
+    if needs_health_check(spec) && needs_health_check(old) {
+        keep_field(spec, old, "healthCheckNodePort");
+    }
     drop_useless(spec, old);
 }
 
@@ -102,6 +105,10 @@ fn drop_useless(spec: &mut Value, old: &Value) {
     }
     if is_load_balancer(old) && !is_load_balancer(spec) {
         drop_unchanged(spec, old, "allocateLoadBalancerNodePorts");
+        drop_unchanged(spec, old, "loadBalancerClass");
+    }
+    if needs_health_check(old) && !needs_health_check(spec) {
+        drop_unchanged(spec, old, "healthCheckNodePort");
     }
 }
 
@@ -116,6 +123,10 @@ fn drop_unchanged(object: &mut Value, old: &Value, field: &str) {
 
 fn is_load_balancer(spec: &Value) -> bool {
     spec.get("type").and_then(Value::as_str) == Some("LoadBalancer")
+}
+
+fn needs_health_check(spec: &Value) -> bool {
+    is_load_balancer(spec) && spec.get("externalTrafficPolicy").and_then(Value::as_str) == Some("Local")
 }
 
 fn has_cluster_ip(spec: &Value) -> bool {
@@ -157,5 +168,10 @@ mod tests {
         new["spec"]["type"] = json!("ExternalName");
         keep(&mut new, &old);
         assert_eq!(new["spec"].get("clusterIP"), None);
+        let old = json!({"spec": {"type": "LoadBalancer", "loadBalancerClass": "a.io/b", "healthCheckNodePort": 30000,
+            "externalTrafficPolicy": "Local"}});
+        let mut new = json!({"spec": {"type": "NodePort", "loadBalancerClass": "a.io/b", "healthCheckNodePort": 30000}});
+        keep(&mut new, &old);
+        assert_eq!(new, json!({"spec": {"type": "NodePort"}}));
     }
 }

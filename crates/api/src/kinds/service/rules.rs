@@ -1,13 +1,13 @@
 //! Which Services are valid.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::{addresses, balancer, warnings};
 use crate::validation::{Errors, Path, metadata, names, values};
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+const DISTRIBUTIONS: [&str; 3] = ["PreferClose", "PreferSameNode", "PreferSameZone"];
 
 /// Checks a Service, and with `old` a change.
 pub(super) fn validate(service: &Service, old: Option<&Service>, errors: &mut Errors) {
@@ -15,8 +15,11 @@ pub(super) fn validate(service: &Service, old: Option<&Service>, errors: &mut Er
     let path = Path::ROOT.field("spec");
     let kind = spec.type_.as_deref().unwrap_or_default();
     errors.one_of(&path.field("type"), Some(kind), &TYPES);
-    let ip = spec.cluster_ip.as_deref().unwrap_or_default();
-    let is_headless = ip == "None";
+    if let Some(old) = old.and_then(|old| old.spec.as_ref()) {
+        addresses::update(&spec, old, &path, errors);
+        balancer::update(&spec, old, &path, errors);
+    }
+    let is_headless = addresses::is_headless(&spec);
     if spec.ports.iter().flatten().next().is_none() && !is_headless && kind != "ExternalName" {
         errors.required(&path.field("ports"), "");
     }
@@ -29,40 +32,39 @@ pub(super) fn validate(service: &Service, old: Option<&Service>, errors: &mut Er
         &["ClientIP", "None"],
     );
     affinity_timeout(&spec, &path, errors);
-    if !ip.is_empty() && !is_headless {
-        let field = path.field("clusterIPs");
-        errors.problems(&field.index(0), ip, &values::ip(ip));
-    }
+    addresses::validate(&spec, &path, errors);
     let external = path.field("externalIPs");
     for (index, ip) in spec.external_ips.iter().flatten().enumerate() {
-        errors.problems(&external.index(index), ip, &values::ip(ip));
+        errors.problems(&external.index(index), ip, &values::endpoint_ip(ip));
     }
+    balancer::validate(service, &spec, &path, errors);
     policies(&spec, kind, &path, errors);
-    if let Some(old) = old.and_then(|old| old.spec.as_ref()) {
-        cluster_ip_update(&spec, old, &path, errors);
-    }
+    warnings::service(service, &spec, errors);
 }
 
 fn by_type(spec: &ServiceSpec, kind: &str, is_headless: bool, path: &Path<'_>, errors: &mut Errors) {
-    let ip = spec.cluster_ip.as_deref().unwrap_or_default();
     match kind {
         "NodePort" | "LoadBalancer" if is_headless => {
             let detail = format!("may not be set to 'None' for {kind} services");
             let field = path.field("clusterIPs");
-            errors.invalid(&field.index(0), ip, &detail);
+            errors.invalid(&field.index(0), "None", &detail);
         }
         "ExternalName" => {
-            if !ip.is_empty() {
-                errors.forbidden(
-                    &path.field("clusterIPs"),
-                    "may not be set when `type` is 'ExternalName'",
-                );
+            let is_there = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+            for (field, is_there) in [
+                ("clusterIPs", is_there(&spec.cluster_ips)),
+                ("ipFamilies", is_there(&spec.ip_families)),
+                ("ipFamilyPolicy", spec.ip_family_policy.is_some()),
+            ] {
+                if is_there {
+                    errors.forbidden(&path.field(field), "may not be set for ExternalName services");
+                }
             }
             match spec.external_name.as_deref().unwrap_or_default() {
-                "" => errors.required(&path.field("externalName"), ""),
+                "" | "." => errors.required(&path.field("externalName"), ""),
                 name => {
-                    let problems = names::subdomain(name.strip_suffix('.').unwrap_or(name));
-                    errors.problems(&path.field("externalName"), name, &problems);
+                    let name = name.strip_suffix('.').unwrap_or(name);
+                    errors.problems(&path.field("externalName"), name, &names::subdomain(name));
                 }
             }
         }
@@ -187,49 +189,9 @@ fn policies(spec: &ServiceSpec, kind: &str, path: &Path<'_>, errors: &mut Errors
             &values,
         );
     }
-    ip_families(spec, kind, path, errors);
-}
-
-/// This cluster has IPv4 alone.
-fn ip_families(spec: &ServiceSpec, kind: &str, path: &Path<'_>, errors: &mut Errors) {
-    // Of a headless Service without a selector nothing is allocated; upstream lets it have both families anywhere.
-    let is_bare =
-        spec.cluster_ip.as_deref() == Some("None") && spec.selector.as_ref().is_none_or(BTreeMap::is_empty);
-    let is_allocated = kind != "ExternalName" && !is_bare;
-    if let Some(policy) = spec.ip_family_policy.as_deref() {
-        let path = path.field("ipFamilyPolicy");
-        let policies = ["SingleStack", "PreferDualStack", "RequireDualStack"];
-        errors.one_of(&path, Some(policy), &policies);
-        if policy == "RequireDualStack" && is_allocated {
-            errors.invalid(
-                &path,
-                policy,
-                "this cluster is not configured for dual-stack services",
-            );
-        }
-    }
-    let families = path.field("ipFamilies");
-    for (index, family) in spec.ip_families.iter().flatten().enumerate() {
-        if !["IPv4", "IPv6"].contains(&family.as_str()) {
-            errors.not_supported(&families.index(index), family, &["IPv4", "IPv6"]);
-        } else if family == "IPv6" && is_allocated {
-            errors.invalid(&families.index(index), family, "not configured on this cluster");
-        }
-    }
-}
-
-/// An address stays for as long as the Service has one.
-fn cluster_ip_update(spec: &ServiceSpec, old: &ServiceSpec, path: &Path<'_>, errors: &mut Errors) {
-    let address = |spec: &ServiceSpec| spec.cluster_ip.clone().unwrap_or_default();
-    let is_name = |spec: &ServiceSpec| spec.type_.as_deref() == Some("ExternalName");
-    let (new_ip, old_ip) = (address(spec), address(old));
-    if !is_name(spec) && !is_name(old) && !old_ip.is_empty() && new_ip != old_ip {
-        let field = path.field("clusterIPs");
-        let shown = spec
-            .cluster_ips
-            .clone()
-            .filter(|ips| !ips.is_empty())
-            .unwrap_or_else(|| vec![new_ip]);
-        errors.invalid(&field.index(0), &shown, "may not change once set");
+    if let Some(choice) = &spec.traffic_distribution
+        && !DISTRIBUTIONS.contains(&choice.as_str())
+    {
+        errors.not_supported(&path.field("trafficDistribution"), choice, &DISTRIBUTIONS);
     }
 }
