@@ -3,8 +3,6 @@
 //! Flows in: bytes and a content type. Flows out: a value, and where keys were given twice. Depth is bounded by the
 //! parsers' recursion limits, size by the caller. Never knows a kind: protobuf's table of messages does.
 
-mod syntax;
-
 use std::fmt;
 
 use http::{HeaderMap, header};
@@ -83,7 +81,7 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Parsed, String> {
     let value = found
         .read(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| syntax::in_words_of_go(&error, bytes))?;
+        .map_err(|error| api::decode::syntax::in_words_of_go(&error, bytes))?;
     let duplicates = found.twice.into_iter().map(|(path, _)| path).collect();
     Ok(Parsed {
         duplicates,

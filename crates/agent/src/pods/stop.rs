@@ -30,16 +30,14 @@ const DEFAULT_GRACE: u64 = 30;
 impl Worker {
     /// The pod's grace period.
     pub(super) fn grace(&self) -> Duration {
-        let seconds = self
-            .pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.termination_grace_period_seconds);
-        Duration::from_secs(
-            seconds
-                .and_then(|seconds| u64::try_from(seconds).ok())
-                .unwrap_or(DEFAULT_GRACE),
-        )
+        let spec = self.pod.spec.as_ref();
+        let seconds = spec.and_then(|spec| spec.termination_grace_period_seconds);
+        let seconds = match seconds {
+            None => DEFAULT_GRACE,
+            // Upstream counts a negative one as 1.
+            Some(seconds) => u64::try_from(seconds).unwrap_or(1),
+        };
+        Duration::from_secs(seconds)
     }
 
     /// One step of a pod that is being deleted.
