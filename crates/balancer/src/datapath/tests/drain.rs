@@ -67,7 +67,7 @@ fn what_a_crash_breaks_before_the_drain_belongs_to_it() {
     second.hear(GET);
     first.reset();
     lost.is_refused();
-    balancer.route(&[&a, &b]);
+    balancer.until_installed(&[&a, &b]);
     second.reset();
     let mut served = b.accept();
     served.hear(GET);

@@ -293,10 +293,12 @@ fn an_address_that_was_given_goes_before_one_that_is_claimed_and_all_that_lose_i
     );
     let mut client = balancer.client();
     client.say(GET);
-    server.accept().hear(GET);
+    let mut served = server.accept();
+    served.hear(GET);
+    served.say(OK);
+    client.hear(OK);
     balancer.datapath.apply(&[claim("a"), claim("b")]);
     balancer.until_drained(&server);
-    let mut client = balancer.client();
     client.say(GET);
     other.accept().hear(GET);
 }
