@@ -58,10 +58,12 @@ fn what_a_crash_breaks_before_the_drain_belongs_to_it() {
     let (a, b) = (Server::new(), Server::new());
     let mut balancer = Balancer::to(&[&a]);
     let post = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
-    let (mut lost, mut saved) = (balancer.client(), balancer.client());
+    let mut lost = balancer.client();
     lost.say(post);
     let mut first = a.accept();
     first.hear(post);
+    // Only now, so that it is clear whose the backend's connections are.
+    let mut saved = balancer.client();
     saved.say(GET);
     let mut second = a.accept();
     second.hear(GET);
