@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::keeper::protocol::Attempt;
 use crate::notes::Notes;
 use crate::process::{self, Transport};
 use crate::target::Target;
@@ -139,8 +140,8 @@ impl Tally {
 /// What is asked of one attempt at running a container, and since when.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Which attempt.
-    pub attempt: u32,
+    /// That attempt.
+    pub run: Attempt,
     /// What.
     pub kind: Kind,
     /// How.
@@ -151,7 +152,7 @@ pub struct Question {
     pub since: Instant,
 }
 
-/// Asks a question until it is dropped, or for a startup probe until it is answered.
+/// Asks a question until it is dropped or the container has ended, or for a startup probe until it is answered.
 pub async fn watch(
     target: Target,
     question: Question,
@@ -159,7 +160,7 @@ pub async fn watch(
     verdicts: mpsc::UnboundedSender<Verdict>,
 ) {
     let Question {
-        attempt,
+        run,
         kind,
         probe,
         before,
@@ -175,6 +176,10 @@ pub async fn watch(
         let begun = Instant::now();
         let result = tokio::time::timeout(timing.timeout, ask(&target, &probe)).await;
         let result = result.unwrap_or_else(|_| Err(format!("probe timed out after {:?}", timing.timeout)));
+        if result.is_err() && !process::is_alive(run.pid, run.started) {
+            // That is what its keeper is about to say, and no news of how it was.
+            return;
+        }
         let counts = !is_eager || result.is_ok() || counted.is_none_or(|last| begun - last >= timing.period);
         if let Err(text) = &result
             && counts
@@ -186,7 +191,7 @@ pub async fn watch(
             let container = target.container.name.clone();
             let told = verdicts.send(Verdict {
                 container,
-                attempt,
+                attempt: run.attempt,
                 kind,
                 good,
             });
@@ -293,7 +298,15 @@ fn not_listening(target: &Target, transport: Transport, address: SocketAddrV4, p
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::Arc;
+
+    use k8s_openapi::api::core::v1::{Pod, TCPSocketAction};
+    use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
     use super::*;
+    use crate::sandbox::Place;
 
     fn timing() -> Timing {
         Timing::of(&Probe {
@@ -304,10 +317,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_only_the_system_accepts_is_not_accepted_yet() {
-        let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .unwrap();
-        let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else {
+        let SocketAddr::V4(address) = listener.local_addr().unwrap() else {
             panic!("an IPv4 address")
         };
         let asking = tokio::spawn(accepts(address));
@@ -318,6 +331,56 @@ mod tests {
         assert!(asking.await.unwrap());
         drop(listener);
         assert!(!accepts(address).await);
+    }
+
+    #[tokio::test]
+    async fn what_a_container_that_has_ended_did_not_answer_is_no_news() {
+        let nobody = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let SocketAddr::V4(address) = nobody.local_addr().unwrap() else {
+            panic!("an IPv4 address")
+        };
+        drop(nobody);
+        let config = kube::Config::new(format!("http://{address}").parse().unwrap());
+        let recorder = informer::Recorder::new(kube::Client::try_from(config).unwrap(), "kubelet", "");
+        let place = Place {
+            namespace: String::new(),
+            name: String::new(),
+            uid: String::new(),
+            ip: *address.ip(),
+            host_network: false,
+            ports: BTreeMap::new(),
+        };
+        let target = Target {
+            dir: Arc::default(),
+            place: Arc::new(place),
+            container: Arc::default(),
+        };
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let question = Question {
+            run: Attempt {
+                container: String::new(),
+                attempt: 0,
+                pid: ended.id().try_into().unwrap(),
+                started: 1,
+                started_ms: 0,
+                exit: None,
+            },
+            kind: Kind::Liveness,
+            probe: Probe {
+                tcp_socket: Some(TCPSocketAction {
+                    port: IntOrString::Int(address.port().into()),
+                    ..TCPSocketAction::default()
+                }),
+                failure_threshold: Some(1),
+                ..Probe::default()
+            },
+            before: Some(true),
+            since: Instant::now(),
+        };
+        let (told, mut verdicts) = mpsc::unbounded_channel();
+        watch(target, question, Notes::new(recorder, &Pod::default()), told).await;
+        assert_eq!(verdicts.recv().await, None);
     }
 
     #[test]

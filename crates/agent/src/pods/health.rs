@@ -32,9 +32,8 @@ impl Watch {
         let started = Timestamp::from_millisecond(self.attempt.started_ms).unwrap_or_default();
         let ran = Duration::try_from(Timestamp::now().duration_since(started)).unwrap_or_default();
         let since = Instant::now().checked_sub(ran).unwrap_or_else(Instant::now);
-        let attempt = self.attempt.attempt;
         let question = Question {
-            attempt,
+            run: self.attempt.clone(),
             kind,
             probe: probe.clone(),
             before,
