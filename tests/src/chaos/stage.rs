@@ -9,12 +9,15 @@ use super::disk::{Ballast, Disk};
 use super::harm::{Harms, Killed};
 use super::plan::{Act, Pick, Step};
 use super::resident::{Frozen, Handle, Resident};
-use super::world::{Wish, World, name};
+use super::world::{SERVICES, Wish, World, name};
 use crate::cluster::{Cluster, balancer_in};
 use crate::interrupt;
 
 /// How long another balancer may take to come.
 const SUCCESSOR: Duration = Duration::from_secs(60);
+
+/// How long a pod whose program runs again may take to serve.
+const STEADY: Duration = Duration::from_secs(3);
 
 /// What is to be undone.
 enum Undo {
@@ -40,6 +43,8 @@ pub struct Stage<'a> {
     /// What is not as it was, and until when.
     pending: Vec<(Instant, Undo)>,
     server_runs: bool,
+    /// When a pod of each Service was last killed.
+    killed: [Option<Instant>; SERVICES],
     /// All acts with their instants.
     pub told: Vec<String>,
     /// Acts that were done, by name.
@@ -58,6 +63,7 @@ impl<'a> Stage<'a> {
             harms,
             pending: Vec::new(),
             server_runs: true,
+            killed: [None; SERVICES],
             told: Vec::new(),
             done: BTreeMap::new(),
             missed: BTreeMap::new(),
@@ -145,13 +151,13 @@ impl<'a> Stage<'a> {
             Act::KillBalancer => return self.kill_balancer(),
             Act::FreezeBalancer(time) => return self.freeze(&[self.cluster.balancer_pid()], time, false),
             Act::KillKeeper(pick) => {
-                return self.pod(pick).is_some_and(|pod| {
+                return self.victim(pick).is_some_and(|pod| {
                     let program = Handle::all(&pod.program());
                     self.kill(pick, &pod, "keeper", Handle::all(&[pod.keeper]), program)
                 });
             }
             Act::KillProgram(pick) => {
-                return self.pod(pick).is_some_and(|pod| {
+                return self.victim(pick).is_some_and(|pod| {
                     let pids = pod.program();
                     self.kill(pick, &pod, "program", Handle::all(&pids), Handle::all(&pids))
                 });
@@ -185,17 +191,32 @@ impl<'a> Stage<'a> {
         true
     }
 
-    fn pod(&self, pick: Pick) -> Option<Resident> {
+    /// The pods of a Service that have a program.
+    fn pods(&self, service: usize) -> Vec<Resident> {
         let mut pods = Resident::all(&self.cluster.data_dir());
-        let prefix = format!("{}-", name(pick.service));
+        let prefix = format!("{}-", name(service));
         pods.retain(|pod| pod.name.starts_with(&prefix) && !pod.program().is_empty());
+        pods
+    }
+
+    fn pod(&self, pick: Pick) -> Option<Resident> {
+        let mut pods = self.pods(pick.service);
         let index = pick.number.checked_rem(pods.len())?;
         Some(pods.swap_remove(index))
     }
 
+    /// A pod to kill, if another one of its Service answers meanwhile: where none is left, every request must fail.
+    fn victim(&self, pick: Pick) -> Option<Resident> {
+        let victim = self.pod(pick)?;
+        let mut others = self.pods(pick.service).into_iter();
+        let is_alone = !others.any(|other| other.uid != victim.uid);
+        let is_recovering = self.killed[pick.service].is_some_and(|at| at.elapsed() < STEADY);
+        (!is_alone && !is_recovering).then_some(victim)
+    }
+
     /// Kills these processes of a pod; requests may be lost until its program has ended.
     fn kill(
-        &self,
+        &mut self,
         pick: Pick,
         pod: &Resident,
         what: &'static str,
@@ -211,6 +232,7 @@ impl<'a> Stage<'a> {
             what,
         });
         victims.iter().for_each(Handle::kill);
+        self.killed[pick.service] = Some(Instant::now());
         thread::spawn(move || {
             program.iter().for_each(Handle::wait);
             over();
