@@ -152,7 +152,7 @@ pub struct Question {
     pub since: Instant,
 }
 
-/// Asks a question until it is dropped or the container has ended, or for a startup probe until it is answered.
+/// Asks a question until it is dropped, or for a startup probe until it is answered.
 pub async fn watch(
     target: Target,
     question: Question,
@@ -176,16 +176,15 @@ pub async fn watch(
         let begun = Instant::now();
         let result = tokio::time::timeout(timing.timeout, ask(&target, &probe)).await;
         let result = result.unwrap_or_else(|_| Err(format!("probe timed out after {:?}", timing.timeout)));
-        if result.is_err() && !process::is_alive(run.pid, run.started) {
-            // That is what its keeper is about to say, and no news of how it was.
-            return;
-        }
         let counts = !is_eager || result.is_ok() || counted.is_none_or(|last| begun - last >= timing.period);
         if let Err(text) = &result
             && counts
         {
             counted = Some(begun);
-            notes.warning("Unhealthy", format!("{} probe failed: {text}", kind.name()));
+            // What has ended, its keeper is about to tell of, in better words.
+            if process::is_alive(run.pid, run.started) {
+                notes.warning("Unhealthy", format!("{} probe failed: {text}", kind.name()));
+            }
         }
         if counts && let Some(good) = tally.take(result.is_ok()) {
             let container = target.container.name.clone();
@@ -333,20 +332,16 @@ mod tests {
         assert!(!accepts(address).await);
     }
 
-    #[tokio::test]
-    async fn what_a_container_that_has_ended_did_not_answer_is_no_news() {
+    /// Asks one question of a container with this main process, which does not answer; waits for the verdict.
+    async fn ask_in_vain(kind: Kind, pid: u32, started: u64, recorder: &informer::Recorder) {
         let nobody = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let SocketAddr::V4(address) = nobody.local_addr().unwrap() else {
-            panic!("an IPv4 address")
-        };
+        let port = nobody.local_addr().unwrap().port();
         drop(nobody);
-        let config = kube::Config::new(format!("http://{address}").parse().unwrap());
-        let recorder = informer::Recorder::new(kube::Client::try_from(config).unwrap(), "kubelet", "");
         let place = Place {
             namespace: String::new(),
             name: String::new(),
             uid: String::new(),
-            ip: *address.ip(),
+            ip: Ipv4Addr::LOCALHOST,
             host_network: false,
             ports: BTreeMap::new(),
         };
@@ -355,21 +350,19 @@ mod tests {
             place: Arc::new(place),
             container: Arc::default(),
         };
-        let mut ended = std::process::Command::new("true").spawn().unwrap();
-        ended.wait().unwrap();
         let question = Question {
             run: Attempt {
                 container: String::new(),
                 attempt: 0,
-                pid: ended.id().try_into().unwrap(),
-                started: 1,
+                pid: pid.try_into().unwrap(),
+                started,
                 started_ms: 0,
                 exit: None,
             },
-            kind: Kind::Liveness,
+            kind,
             probe: Probe {
                 tcp_socket: Some(TCPSocketAction {
-                    port: IntOrString::Int(address.port().into()),
+                    port: IntOrString::Int(port.into()),
                     ..TCPSocketAction::default()
                 }),
                 failure_threshold: Some(1),
@@ -379,8 +372,36 @@ mod tests {
             since: Instant::now(),
         };
         let (told, mut verdicts) = mpsc::unbounded_channel();
-        watch(target, question, Notes::new(recorder, &Pod::default()), told).await;
-        assert_eq!(verdicts.recv().await, None);
+        let notes = Notes::new(recorder.clone(), &Pod::default());
+        tokio::select! {
+            () = watch(target, question, notes, told) => panic!("nobody has told it to end"),
+            verdict = verdicts.recv() => assert!(!verdict.unwrap().good),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_container_that_has_ended_did_not_answer_counts_and_is_no_news() {
+        let api = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .unwrap();
+        let address = api.local_addr().unwrap();
+        let config = kube::Config::new(format!("http://{address}").parse().unwrap());
+        let recorder = informer::Recorder::new(kube::Client::try_from(config).unwrap(), "kubelet", "");
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let own = std::process::id();
+        let started = process::stat(own.try_into().unwrap()).unwrap().started;
+        ask_in_vain(Kind::Liveness, ended.id(), started, &recorder).await;
+        ask_in_vain(Kind::Readiness, own, started, &recorder).await;
+        let (mut stream, _) = api.accept().await.unwrap();
+        let mut event = String::new();
+        while !event.contains(" probe failed: ") {
+            let mut chunk = [0; 1024];
+            let read = stream.read(&mut chunk).await.unwrap();
+            assert!(read > 0, "{event}");
+            event.push_str(&String::from_utf8_lossy(&chunk[..read]));
+        }
+        assert!(event.contains("Readiness probe failed: "), "{event}");
     }
 
     #[test]

@@ -207,11 +207,11 @@ impl<'a> Stage<'a> {
 
     /// A pod to kill, if another one of its Service answers meanwhile: where none is left, every request must fail.
     fn victim(&self, pick: Pick) -> Option<Resident> {
-        let victim = self.pod(pick)?;
-        let mut others = self.pods(pick.service).into_iter();
-        let is_alone = !others.any(|other| other.uid != victim.uid);
+        let mut pods = self.pods(pick.service);
+        let index = pick.number.checked_rem(pods.len())?;
+        let victim = pods.swap_remove(index);
         let is_recovering = self.killed[pick.service].is_some_and(|at| at.elapsed() < STEADY);
-        (!is_alone && !is_recovering).then_some(victim)
+        (!pods.is_empty() && !is_recovering).then_some(victim)
     }
 
     /// Kills these processes of a pod; requests may be lost until its program has ended.
